@@ -1,0 +1,1 @@
+"""From recordings of spoken words to a keyword spotter on a microcontroller."""
