@@ -69,9 +69,7 @@ def run(command: Sequence[str], folder: Path | None = None) -> str:
         print("preparing the compiler (only once) …", file=sys.stderr)
     environment = {"ZIG_GLOBAL_CACHE_DIR": str(scratch), "ZIG_LOCAL_CACHE_DIR": str(scratch)} | os.environ
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise JerboaError(f"cannot run the compiler ({error})", where=command[0]) from None
     if done.returncode != 0:

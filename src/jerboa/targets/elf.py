@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 from jerboa.targets.target import Target
 
@@ -61,8 +63,9 @@ class Firmware:
         """Flash by purpose; ``weights`` are patterns of symbol names.
 
         Returns:
-            Bytes under ``code`` (vectors and text), ``weights`` (matching constants), ``tables`` (all other constants, initial values
-            and padding) and ``total``, which is :attr:`flash_bytes` and the sum of the others.
+            Bytes under ``code`` (vectors and text), ``weights`` (matching constants), ``tables`` (all other
+            constants, initial values and padding) and ``total``, which is :attr:`flash_bytes` and the sum of the
+            others.
         """
         code = sum(self.sections.get(name, (0, 0))[1] for name in (".vectors", ".text"))
         start, size = self.sections.get(".rodata", (0, 0))
@@ -81,8 +84,7 @@ def read_symbols(elf: Path) -> dict[str, tuple[int, int]]:
     """Name → (address, size) of every defined, named symbol; section and mapping symbols (``$t``) are left out."""
     symbols: dict[str, tuple[int, int]] = {}
     with elf.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        for symbol in table.iter_symbols() if table else ():
+        for symbol in _table(file):
             kind = symbol["st_info"]["type"]
             defined = symbol["st_shndx"] != "SHN_UNDEF"
             if not defined or not symbol.name or symbol.name.startswith("$"):
@@ -106,11 +108,10 @@ def load_segments(elf: Path) -> list[tuple[int, bytes]]:
 def undefined_symbols(obj: Path) -> list[str]:
     """Names that an object file uses and does not define, sorted."""
     with obj.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
         return sorted(
             {
                 symbol.name
-                for symbol in (table.iter_symbols() if table else ())
+                for symbol in _table(file)
                 if symbol["st_shndx"] == "SHN_UNDEF"
                 and symbol.name
                 and symbol["st_info"]["bind"] != "STB_WEAK"
@@ -123,9 +124,12 @@ def undefined_symbols(obj: Path) -> list[str]:
 def defined_symbols(obj: Path) -> set[str]:
     """Global names that an object file defines."""
     with obj.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
         return {
-            symbol.name
-            for symbol in (table.iter_symbols() if table else ())
-            if symbol["st_shndx"] != "SHN_UNDEF" and symbol["st_info"]["bind"] != "STB_LOCAL"
+            symbol.name for symbol in _table(file) if symbol["st_shndx"] != "SHN_UNDEF" and symbol["st_info"]["bind"] != "STB_LOCAL"
         }
+
+
+def _table(file: BinaryIO) -> Iterator[Symbol]:
+    for section in ELFFile(file).iter_sections("SHT_SYMTAB"):
+        assert isinstance(section, SymbolTableSection)
+        yield from section.iter_symbols()

@@ -1,10 +1,12 @@
 """Running functions of a firmware image on an emulated core, with exact instruction counts.
 
-The core is emulated by a worker process (``emulator_worker.py``); this module is the client and never imports unicorn.
+The core is emulated by a worker process (``emulator_worker.py``); this module is the client and never imports
+unicorn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -52,8 +54,8 @@ class Block(NamedTuple):
 class Counts:
     """Exact counts since the last reset.
 
-    ``blocks`` maps a block's address to its counts; ``edges`` maps (previous block, block) to how often the second followed the
-    first, where the previous block of a call's first block is 0.
+    ``blocks`` maps a block's address to its counts; ``edges`` maps (previous block, block) to how often the second
+    followed the first, where the previous block of a call's first block is 0.
     """
 
     instructions: int
@@ -61,7 +63,9 @@ class Counts:
     edges: dict[tuple[int, int], int]
 
     def by_symbol(self, symbols: dict[str, tuple[int, int]]) -> dict[str, int]:
-        """Instructions of each function that ran, most first, callees not included; ``symbols`` as in ``Firmware.symbols``."""
+        """Instructions of each function that ran, most first, callees not included; ``symbols`` as in
+        ``Firmware.symbols``.
+        """
         places = sorted((address, size, name) for name, (address, size) in symbols.items() if size)
         starts = [place[0] for place in places]
         totals: dict[str, int] = {}
@@ -117,9 +121,7 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -138,13 +140,15 @@ class Emulator:
 
         Args:
             symbol: the function's name.
-            args: integers or addresses, by the Arm procedure call standard: four in registers, further ones on the stack.
+            args: integers or addresses, by the Arm procedure call standard: four in registers, further ones on the
+                stack.
             writes: (address or symbol, bytes) before the call.
             reads: (address or symbol, count of bytes) after it; the answer's ``data``, in order.
             limit: instructions after which the call counts as a runaway.
 
         Raises:
-            JerboaError: unknown symbol, a fault (with access, address, place and registers), a runaway, or a dead worker.
+            JerboaError: unknown symbol, a fault (with access, address, place and registers), a runaway, or a dead
+            worker.
         """
         message = {
             "op": "call",
@@ -306,7 +310,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            try:
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass

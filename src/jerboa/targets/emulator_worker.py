@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Emulates one Cortex-M core with Unicorn for another process, which speaks to it over stdin and stdout.
 
-A self-contained program: the standard library and ``unicorn`` (GPL-2.0) and nothing else. Messages, both ways: a little-endian 32-bit
-length, that many bytes of JSON, then the raw bytes of each length listed under the JSON key ``blobs``. Requests carry ``op``:
+A self-contained program: the standard library and ``unicorn`` (GPL-2.0) and nothing else. Messages, both ways: a
+little-endian 32-bit length, that many bytes of JSON, then the raw bytes of each length listed under the JSON key
+``blobs``. Requests carry ``op``:
 
-``start``   model, regions [[base, bytes, writable]], segments [address] + blobs, counter (path of the compiled emulator_counter.c), fpu
-``call``    entry, until, sp, args, writes [address] + blobs, reads [[address, bytes]], limit → r0, instructions + blobs
+``start``   model, regions [[base, bytes, writable]], segments [address] + blobs, fpu, counter (path of the
+            compiled emulator_counter.c)
+``call``    entry, until, sp, args, writes [address] + blobs, reads [[address, bytes]], limit
+            → r0, instructions + blobs
 ``write``   address + blob · ``read`` address, bytes → blob
 ``counts``  → instructions, blob of edge rows (``struct row`` of emulator_counter.c) · ``reset``
 ``fill``    address, bytes, value · ``quit``
 
-An answer with the key ``error`` says why nothing came: ``fault`` (with address, access and registers), ``limit`` or ``failed``.
+An answer with the key ``error`` says why nothing came: ``fault`` (with address, access and registers), ``limit`` or
+``failed``.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import struct
 import sys
 import threading
 import time
+from typing import BinaryIO
 
 import unicorn
 from unicorn import arm_const
@@ -87,15 +92,13 @@ class Core:
         counter.counter_fault.restype = ctypes.c_uint32
         counter.counter_failed.argtypes = [pointer]
         counter.counter_failed.restype = ctypes.c_uint32
-        self.counter = counter.counter_new(
-            ctypes.cast(engine.uc_mem_read, pointer), ctypes.cast(engine.uc_emu_stop, pointer)
-        )
+        self.counter = counter.counter_new(ctypes.cast(engine.uc_mem_read, pointer), ctypes.cast(engine.uc_emu_stop, pointer))
         if not self.counter:
             raise MemoryError("no memory for the counter")
         self.hooks = []
-        add = ctypes.CFUNCTYPE(
-            ctypes.c_int, pointer, pointer, ctypes.c_int, pointer, pointer, ctypes.c_uint64, ctypes.c_uint64
-        )(ctypes.cast(engine.uc_hook_add, pointer).value)
+        add = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, ctypes.c_int, pointer, pointer, ctypes.c_uint64, ctypes.c_uint64)(
+            ctypes.cast(engine.uc_hook_add, pointer).value or 0
+        )
         for kind, callback in (
             (unicorn.UC_HOOK_BLOCK, counter.counter_block),
             (unicorn.UC_HOOK_MEM_INVALID, counter.counter_invalid),
@@ -110,7 +113,7 @@ class Core:
         """Runs from ``entry`` until ``until`` is reached, which the link register holds."""
         uc = self.uc
         for address, blob in zip(message["writes"], blobs, strict=True):
-            uc.mem_write(address, blob)
+            self._write(address, blob)
         args = [value & 0xFFFFFFFF for value in message["args"]]
         extra = args[4:]
         sp = message["sp"] - 4 * (len(extra) + len(extra) % 2)
@@ -142,7 +145,7 @@ class Core:
                 "address": address.value,
                 "registers": self._registers(),
             }, []
-        data = [bytes(uc.mem_read(address, size)) for address, size in message["reads"]]
+        data = [self._read(address, size) for address, size in message["reads"]]
         return {"r0": uc.reg_read(arm_const.UC_ARM_REG_R0), "instructions": count}, data
 
     def counts(self) -> tuple[dict, list[bytes]]:
@@ -151,6 +154,18 @@ class Core:
         self.native.counter_export(self.counter, buffer)
         total = self.native.counter_instructions(self.counter)
         return {"instructions": total}, [buffer.raw[: rows * ROW_BYTES]]
+
+    def _write(self, address: int, blob: bytes) -> None:
+        try:
+            self.uc.mem_write(address, blob)
+        except unicorn.UcError:
+            raise ValueError(f"there is no memory for {len(blob)} bytes at {address:#010x}") from None
+
+    def _read(self, address: int, size: int) -> bytes:
+        try:
+            return bytes(self.uc.mem_read(address, size))
+        except unicorn.UcError:
+            raise ValueError(f"there is no memory of {size} bytes at {address:#010x}") from None
 
     def _registers(self) -> dict[str, int]:
         return {name: self.uc.reg_read(register) for name, register in REGISTERS.items()}
@@ -161,19 +176,19 @@ class Core:
             if op == "call":
                 return self.call(message, blobs)
             if op == "write":
-                self.uc.mem_write(message["address"], blobs[0])
+                self._write(message["address"], blobs[0])
                 return {}, []
             if op == "read":
-                return {}, [bytes(self.uc.mem_read(message["address"], message["bytes"]))]
+                return {}, [self._read(message["address"], message["bytes"])]
             if op == "fill":
-                self.uc.mem_write(message["address"], bytes([message["value"]]) * message["bytes"])
+                self._write(message["address"], bytes([message["value"]]) * message["bytes"])
                 return {}, []
             if op == "counts":
                 return self.counts()
             if op == "reset":
                 self.native.counter_reset(self.counter)
                 return {}, []
-        except unicorn.UcError as error:
+        except (unicorn.UcError, ValueError) as error:
             return {"error": "failed", "what": str(error)}, []
         return {"error": "failed", "what": f"unknown request {op}"}, []
 
@@ -190,7 +205,7 @@ def merge_regions(regions: list[list[int]]) -> list[tuple[int, int, bool]]:
     return [(start, end - start, bool(writable)) for start, end, writable in merged]
 
 
-def read_message(stream) -> tuple[dict, list[bytes]] | None:
+def read_message(stream: BinaryIO) -> tuple[dict, list[bytes]] | None:
     head = stream.read(4)
     if len(head) < 4:
         return None
@@ -198,7 +213,7 @@ def read_message(stream) -> tuple[dict, list[bytes]] | None:
     return message, [stream.read(size) for size in message.get("blobs", [])]
 
 
-def write_message(stream, message: dict, blobs: list[bytes]) -> None:
+def write_message(stream: BinaryIO, message: dict, blobs: list[bytes]) -> None:
     text = json.dumps(message | {"blobs": [len(blob) for blob in blobs]}).encode()
     stream.write(b"".join([struct.pack("<I", len(text)), text, *blobs]))
     stream.flush()

@@ -21,7 +21,9 @@ class HostLibrary:
         self.path = path
 
     def call(self, symbol: str, *args: int | np.ndarray) -> int:
-        """Call a function with integers and contiguous arrays (passed as pointers); its result as a signed 32-bit integer."""
+        """Call a function with integers and contiguous arrays (passed as pointers); its result as a signed 32-bit
+        integer.
+        """
         try:
             function = getattr(self._library, symbol)
         except AttributeError:

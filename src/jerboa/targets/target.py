@@ -17,8 +17,8 @@ _BOARDS = Path(__file__).with_name("boards.toml")
 class Memory:
     """One address range of a board.
 
-    ``kind`` is ``"flash"``, ``"ram"`` or ``"tcm"`` (tightly coupled, no wait states); ``bytes`` is its size and ``source`` names the
-    document that states both numbers.
+    ``kind`` is ``"flash"``, ``"ram"`` or ``"tcm"`` (tightly coupled, no wait states); ``bytes`` is its size and
+    ``source`` names the document that states both numbers.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Memory:
 class Target:
     """A board and its core, or ``host`` or ``wasm``, which have neither clock nor memory map.
 
-    ``fpu`` is GCC's name of the floating-point unit (``"fpv5-sp-d16"``, …) or ``"none"``; ``dsp`` tells whether the core has the
-    16-bit SIMD instructions (SMLAD). ``ram`` is the contiguous range for data and stack; ``regions`` says what it is made of and what
-    lies elsewhere.
+    ``fpu`` is GCC's name of the floating-point unit (``"fpv5-sp-d16"``, …) or ``"none"``; ``dsp`` tells whether the
+    core has the 16-bit SIMD instructions (SMLAD). ``ram`` is the contiguous range for data and stack; ``regions``
+    says what it is made of and what lies elsewhere.
     """
 
     name: str

@@ -46,13 +46,13 @@ _ZIG_CORE = {
     "cortex-m33": "cortex_m33+dsp",
     "cortex-m0plus": "cortex_m0plus",
 }
-_BARE = ("-ffreestanding", "-fno-builtin", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables")
+_BARE = ("-ffreestanding", "-fno-builtin", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables", "-g0")
 _UNLIMITED = 0x1000_0000
 
 
 def host_library(sources: dict[str, str], out: Path, flags: Sequence[str] = (), compiler: str = "zig") -> Path:
     """Compile for this machine as a shared library; warnings are errors. Later ``flags`` win over the defaults."""
-    command = [*host_compiler(compiler), *STRICT, *OPTIMISED, "-fPIC", "-fno-sanitize=undefined", *flags]
+    command = [*host_compiler(compiler), *STRICT, *OPTIMISED, "-fPIC", "-g0", "-fno-sanitize=undefined", *flags]
     with written(sources) as folder:
         parts = [str(path.relative_to(folder)) for path in compile_all(command, sources, folder)]
         run([*command, "-shared", *parts, "-o", "built"], folder)
@@ -60,7 +60,8 @@ def host_library(sources: dict[str, str], out: Path, flags: Sequence[str] = (), 
 
 
 def wasm_module(sources: dict[str, str], out: Path, exports: Sequence[str]) -> Path:
-    """Compile to a WebAssembly module without imports; ``exports`` are functions and data, memory is exported as ``memory``.
+    """Compile to a WebAssembly module without imports; ``exports`` are functions and data, memory is exported as
+    ``memory``.
 
     Raises:
         JerboaError: the sources do not compile, or an export or a called function is not defined.
@@ -75,7 +76,9 @@ def wasm_module(sources: dict[str, str], out: Path, exports: Sequence[str]) -> P
 
 
 def target_flags(target: Target, compiler: str = "zig") -> list[str]:
-    """The compiler's flags for a board: core, FPU, optimisation, freestanding. Raises JerboaError for ``host`` and ``wasm``."""
+    """The compiler's flags for a board: core, FPU, optimisation, freestanding. Raises JerboaError for ``host`` and
+    ``wasm``.
+    """
     if not target.is_board:
         raise JerboaError(f"firmware cannot be built for '{target.name}'", hint="name a board")
     hard = target.fpu != "none"
@@ -90,10 +93,10 @@ def target_flags(target: Target, compiler: str = "zig") -> list[str]:
     return [*core, *OPTIMISED, *_BARE]
 
 
-def objects(
-    sources: dict[str, str], target: Target, folder: Path, compiler: str = "zig", flags: Sequence[str] = ()
-) -> list[Path]:
-    """Compile each ``.c`` for a board into ``folder``, warnings as errors; the objects come in the order of their names."""
+def objects(sources: dict[str, str], target: Target, folder: Path, compiler: str = "zig", flags: Sequence[str] = ()) -> list[Path]:
+    """Compile each ``.c`` for a board into ``folder``, warnings as errors; the objects come in the order of their
+    names.
+    """
     command = [*find_compiler(compiler), *(["cc"] if compiler == "zig" else [])]
     command += [*target_flags(target, compiler), *STRICT, *flags]
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,11 +115,12 @@ def firmware(
 ) -> Firmware:
     """Link the sources with start-up code and the board's linker script into ``out``, the map beside it.
 
-    ``keep`` names functions and objects that must survive; other unused sections are dropped. Nothing is linked that is not in the
-    sources, except on Armv6-M the 64-bit and division helpers of ``firmware/aeabi.c``.
+    ``keep`` names functions and objects that must survive; other unused sections are dropped. Nothing is linked that
+    is not in the sources, except on Armv6-M the 64-bit and division helpers of ``firmware/aeabi.c``.
 
     Raises:
-        JerboaError: the sources do not compile, use or keep a symbol that is not defined, or are too large for the board.
+        JerboaError: the sources do not compile, use or keep a symbol that is not defined, or are too large for the
+        board.
     """
     if stack_bytes <= 0 or stack_bytes % 8:
         raise JerboaError(f"a stack of {stack_bytes} bytes", allowed="positive multiples of 8")
@@ -198,7 +202,7 @@ def _link(built: list[Path], folder: Path, compiler: str, target: Target, script
     names = [str(path.relative_to(folder)) for path in built]
     command = find_compiler(compiler)
     if compiler == "zig":
-        command += ["ld.lld", "-T", "firmware.ld", "--gc-sections", "-Map=built.map"]
+        command += ["ld.lld", "-T", "firmware.ld", "--gc-sections", "-z", "max-page-size=4096", "-Map=built.map"]
     else:
         command += [*target_flags(target, compiler), "-nostdlib", "-T", "firmware.ld", "-Wl,--gc-sections"]
         command += ["-Wl,-Map=built.map"]

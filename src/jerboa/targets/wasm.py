@@ -29,11 +29,12 @@ class WasmModule:
         except (OSError, wasmtime.WasmtimeError) as error:
             raise JerboaError(f"cannot load the module ({error})", where=path) from None
         self._trap = (wasmtime.Trap, wasmtime.WasmtimeError)
-        self._exports: dict[str, Any] = {export.name: export for export in module.exports}
-        self._exports = {name: exports[name] for name in self._exports}
+        self._exports: dict[str, Any] = {export.name: exports[export.name] for export in module.exports}
 
     def call(self, symbol: str, args: Sequence[int] = ()) -> int:
-        """Call an exported function with 32-bit integers and addresses; its result as a signed integer, 0 for ``void``."""
+        """Call an exported function with 32-bit integers and addresses; its result as a signed integer, 0 for
+        ``void``.
+        """
         try:
             result = self._find(symbol)(self._store, *(_signed(value) for value in args))
         except self._trap as error:
