@@ -1,8 +1,9 @@
 """Per-clip normalisation: subtract the clip's mean, divide by its standard deviation, all in integers.
 
-With n values, ``S`` their sum and ``Q`` the sum of their squares, ``D = isqrt(n*Q - S*S)`` is n times the standard deviation
-in input steps. ``R = floor((gain << 16) / max(D, 1))`` and ``q = clamp(zero_point + ((n*x - S) * R + 2**23 >> 24))`` where gain
-is 256 over the output's scale. The keyword spotter of arXiv 2208.02765 normalises each clip so.
+With n values, ``S`` their sum and ``Q`` the sum of their squares, ``D = isqrt(n*Q - S*S)`` is n times the standard
+deviation in input steps. ``R = floor((gain << 16) / max(D, 1))`` and
+``q = clamp(zero_point + ((n*x - S) * R + 2**23 >> 24))`` where gain is 256 over the output's scale.
+The keyword spotter of arXiv 2208.02765 normalises each clip so.
 """
 
 from __future__ import annotations
