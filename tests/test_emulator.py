@@ -60,6 +60,9 @@ __attribute__((noinline)) int32_t deep(int32_t n)
     return n <= 1 ? frame[3] : deep(n - 1) + frame[5];
 }
 
+__attribute__((naked)) void straight(void);
+__attribute__((naked)) void straight(void) { __asm__ volatile(".rept 5001\\n nop\\n .endr\\n bx lr"); }
+
 int32_t multiply_shift(int32_t a, int32_t b, int32_t shift);
 int32_t multiply_shift(int32_t a, int32_t b, int32_t shift) { return (int32_t)(((int64_t)a * b) >> shift); }
 uint32_t left(uint32_t a, int32_t shift);
@@ -90,6 +93,11 @@ int32_t scale(int32_t bits)
     value.f = value.f * 1.5f + 0.25f;
     return value.i;
 }
+__attribute__((naked)) int32_t predicated(int32_t a);
+__attribute__((naked)) int32_t predicated(int32_t a)
+{
+    __asm__ volatile("nop\\n .rept 2001\\n cmp r0, #0\\n ite gt\\n addgt.w r1, r1, r8\\n suble r2, r2, #1\\n .endr\\n bx lr");
+}
 __attribute__((naked)) int32_t choose(int32_t a);
 __attribute__((naked)) int32_t choose(int32_t a)
 {
@@ -99,7 +107,8 @@ __attribute__((naked)) int32_t choose(int32_t a)
 """
 KEEP = ["count_down", "add_six", "initialised", "load", "store", "jump", "forever", "deep", "numbers"]
 KEEP += ["multiply_shift", "left", "divide", "modulo"]
-KEEP_DSP = ["smlad", "sxtb16", "smmla", "scale", "choose"]
+KEEP += ["straight"]
+KEEP_DSP = ["predicated", "smlad", "sxtb16", "smmla", "scale", "choose"]
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +158,15 @@ def test_a_known_loop_is_counted_exactly(cores, images, board):
 def test_skipped_instructions_of_it_blocks_are_counted(cores, board, value, chosen):
     call = cores[board].call("choose", [value])
     assert (call.r0, call.instructions) == (chosen, 5)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_long_straight_code_is_counted_exactly(cores, board):
+    """The emulator cuts it into pieces, also inside IT blocks and 32-bit instructions that cross a page."""
+    core = cores[board]
+    assert core.call("straight").instructions == 5002
+    if core.target.dsp:
+        assert [core.call("predicated", [value]).instructions for value in (1, 0)] == [4 * 2001 + 2] * 2
 
 
 def _signed(value, bits):

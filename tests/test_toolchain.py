@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_too_large_says_by_how_much_and_of_what(tmp_path, compiler, declaration,
 
 
 def test_one_byte_decides_whether_it_fits(tmp_path):
-    """RAM of 64 kB at exactly full links; four bytes more do not."""
+    """A RAM that is full to the last byte links; four bytes more do not."""
     target = load_target("stm32g0b1")
     text = "char kws_big[{0}]; int work(int at); int work(int at) {{ return kws_big[at]++; }}"
     room = target.ram.bytes - 8192
@@ -201,6 +202,27 @@ def test_no_gcc_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(JerboaError, match="arm-none-eabi-gcc is not on the PATH"):
         find_compiler("gcc")
+
+
+def test_no_wasmtime_says_which_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    with pytest.raises(JerboaError, match=r"wasmtime is not installed.*jerboa\[wasm\]"):
+        WasmModule(tmp_path / "x.wasm")
+
+
+def test_files_that_cannot_be_loaded(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(JerboaError, match="cannot load the library"):
+        HostLibrary(path)
+    with pytest.raises(JerboaError, match="cannot load the module"):
+        WasmModule(path)
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JerboaError, match=r"file/sum\.so: cannot write"):
+        host_library({"sum.c": SUM}, tmp_path / "file" / "sum.so")
 
 
 def test_unknown_compiler():

@@ -80,6 +80,10 @@ class Counts:
 class Emulator:
     """One emulated core with one firmware image, reset and run up to ``main``.
 
+    There are no peripherals and no interrupts: the private peripheral bus is plain memory. Armv6-M faults on unaligned
+    accesses as the hardware does; on the other cores an unaligned LDM, STM, LDRD or STRD goes through, which the
+    hardware would refuse.
+
     A context manager; leaving it, a garbage collection or the end of Python ends the worker.
 
     Raises:
@@ -276,6 +280,8 @@ class Emulator:
             )
         if reply["access"] is None:
             what = f"fault at {place}: {reply['what']}"
+            if self.target.core == "cortex-m0plus":
+                what += " (an unaligned access? this core has none)"
         else:
             what = f"fault at {place}: {reply['access']} address {reply['address']:#010x}"
             if 0 < self._stack[0] - reply["address"] <= 1 << 16:

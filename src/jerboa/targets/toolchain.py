@@ -117,6 +117,7 @@ def firmware(
 
     ``keep`` names functions and objects that must survive; other unused sections are dropped. Nothing is linked that
     is not in the sources, except on Armv6-M the 64-bit and division helpers of ``firmware/aeabi.c``.
+    ``stack_bytes`` is reserved at the bottom of the RAM, a multiple of 8.
 
     Raises:
         JerboaError: the sources do not compile, use or keep a symbol that is not defined, or are too large for the
