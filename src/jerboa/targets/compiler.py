@@ -84,10 +84,13 @@ def written(sources: dict[str, str]) -> Iterator[Path]:
     """A temporary folder that holds the sources under their own names."""
     with tempfile.TemporaryDirectory(prefix="jerboa-") as name:
         folder = Path(name)
-        for path, text in sources.items():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
+        try:
+            for path, text in sources.items():
+                place = folder / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise JerboaError(f"cannot write the sources ({error})", where=folder) from None
         yield folder
 
 

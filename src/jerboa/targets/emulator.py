@@ -14,21 +14,22 @@ import struct
 import subprocess
 import sys
 import weakref
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jerboa.errors import JerboaError, did_you_mean, missing_extra
 from jerboa.targets.compiler import cache_folder, compiler_version
+from jerboa.targets.counts import Block, Counts, counts_from_rows
 from jerboa.targets.elf import load_segments, read_symbols
 from jerboa.targets.target import Target
 from jerboa.targets.toolchain import host_library
 
+__all__ = ["Block", "Call", "Counts", "Emulator"]
+
 _PAINT = 0xA5
-_ROW = struct.Struct("<QQQIIII")
 # The private peripheral bus (system control space), as plain memory: Armv7-M ARM, B3.1.
 _PRIVATE_BUS = (0xE000_0000, 0x0010_0000)
 
@@ -40,41 +41,6 @@ class Call:
     r0: int
     data: list[bytes]
     instructions: int
-
-
-class Block(NamedTuple):
-    """A basic block: how often it ran, its length in instructions and in bytes."""
-
-    executions: int
-    instructions: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Exact counts since the last reset.
-
-    ``blocks`` maps a block's address to its counts; ``edges`` maps (previous block, block) to how often the second
-    followed the first, where the previous block of a call's first block is 0.
-    """
-
-    instructions: int
-    blocks: dict[int, Block]
-    edges: dict[tuple[int, int], int]
-
-    def by_symbol(self, symbols: dict[str, tuple[int, int]]) -> dict[str, int]:
-        """Instructions of each function that ran, most first, callees not included; ``symbols`` as in
-        ``Firmware.symbols``.
-        """
-        places = sorted((address, size, name) for name, (address, size) in symbols.items() if size)
-        starts = [place[0] for place in places]
-        totals: dict[str, int] = {}
-        for address, block in self.blocks.items():
-            index = bisect_right(starts, address) - 1
-            inside = index >= 0 and address < places[index][0] + places[index][1]
-            name = places[index][2] if inside else "(other)"
-            totals[name] = totals.get(name, 0) + block.executions * block.instructions
-        return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
 class Emulator:
@@ -183,16 +149,7 @@ class Emulator:
     def counts(self) -> Counts:
         """Counts since the reset of the core or the last :meth:`reset_counts`."""
         reply, (rows,) = self._ask({"op": "counts"})
-        executions: dict[tuple[int, int, int], int] = {}
-        edges: dict[tuple[int, int], int] = {}
-        for before, block, count, _, size, instructions, _ in _ROW.iter_unpack(rows):
-            key = (block, size, instructions)
-            executions[key] = executions.get(key, 0) + count
-            edges[before, block] = edges.get((before, block), 0) + count
-        blocks = {block: Block(count, length, size) for (block, size, length), count in executions.items()}
-        if len(blocks) != len(executions):
-            raise JerboaError("one address began blocks of two lengths: code was changed while it ran")
-        return Counts(reply["instructions"], blocks, edges)
+        return counts_from_rows(reply["instructions"], rows)
 
     def reset_counts(self) -> None:
         """Set the counts to zero and paint the stack anew."""
