@@ -104,7 +104,14 @@ def store(layer: Layer, accumulator: str, channel: str, dsp: bool = False) -> st
     if dsp and smallest >= 33:
         routine = "requantize_high"
     scaled = f"kws_{routine}({accumulator}, {name}_multiplier[{channel}], {name}_shift[{channel}])"
-    return f"kws_clamp({scaled}, {zero}, {low}, {high})"
+    return clamped(scaled, zero, (low, high), dsp)
+
+
+def clamped(value: str, zero_point: int, clamp: tuple[int, int], dsp: bool = False) -> str:
+    """C expression: zero point added, clamped, as int8_t; one SSAT where the clamp is the whole range."""
+    if dsp and clamp == (-128, 127):
+        return f"kws_saturate({value}, {zero_point})"
+    return f"kws_clamp({value}, {zero_point}, {clamp[0]}, {clamp[1]})"
 
 
 def _literal(value: int) -> str:

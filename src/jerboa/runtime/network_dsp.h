@@ -69,11 +69,18 @@ KWS_INLINE int32_t kws_requantize_high(int32_t acc, int32_t multiplier, int32_t 
     return (high + ((int32_t)1 << (shift - 33))) >> (shift - 32);
 }
 
+/* kws_clamp to the whole int8 range. */
+KWS_INLINE int8_t kws_saturate(int32_t value, int32_t zero_point)
+{
+    return (int8_t)__ssat(value + zero_point, 8);
+}
+
 /* target[i] = source[i] - zero for i < count. */
 KWS_INLINE void kws_widen(int16_t *target, const int8_t *source, int32_t count, int32_t zero)
 {
     const uint32_t minus = (uint32_t)(-zero & 0xFFFF) * 0x10001u;
     int32_t i = 0;
+#pragma GCC unroll 1
     for (; i + 4 <= count; i += 4) {
         const uint32_t word = kws_load(source + i);
         const uint32_t even = kws_sxtab16(minus, word);
@@ -128,28 +135,26 @@ KWS_INLINE void kws_dot(const int16_t *patch, const int8_t *w, int32_t words, in
     acc[3] = a3;
 }
 
-/* Four channels from c of a depthwise window: pairs of tap pointers, weights as the generator packs them. Returns the next weights. */
-KWS_INLINE const int8_t *kws_depthwise_4(const int8_t *const *tap, int32_t c, const int8_t *w, int32_t pairs, int32_t zero,
-                                         int32_t *acc)
+/* Four channels from c of a depthwise window: a pointer per tap, weights a row of `channels` per tap. */
+KWS_INLINE void kws_depthwise_4(const int8_t *const *tap, int32_t c, const int8_t *w, int32_t taps, int32_t channels, int32_t zero,
+                                int32_t *acc)
 {
     const uint32_t minus = (uint32_t)(-zero & 0xFFFF) * 0x10001u;
     int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
-    for (int32_t i = 0; i < pairs; i++) {
-        const uint32_t a = kws_load(tap[2 * i] + c), b = kws_load(tap[2 * i + 1] + c);
-        const uint32_t a_even = kws_sxtab16(minus, a), a_odd = kws_sxtab16_ror8(minus, a);
-        const uint32_t b_even = kws_sxtab16(minus, b), b_odd = kws_sxtab16_ror8(minus, b);
-        const uint32_t u = kws_load(w), v = kws_load(w + 4);
-        a0 = kws_smlad(kws_low_halves(a_even, b_even), kws_sxtb16(u), a0);
-        a2 = kws_smlad(kws_high_halves(a_even, b_even), kws_sxtb16_ror8(u), a2);
-        a1 = kws_smlad(kws_low_halves(a_odd, b_odd), kws_sxtb16(v), a1);
-        a3 = kws_smlad(kws_high_halves(a_odd, b_odd), kws_sxtb16_ror8(v), a3);
-        w += 8;
+    for (int32_t t = 0; t < taps; t++) {
+        const uint32_t x = kws_load(tap[t] + c);
+        const uint32_t u = kws_load(w + t * channels + c);
+        const uint32_t x_even = kws_sxtab16(minus, x), x_odd = kws_sxtab16_ror8(minus, x);
+        const uint32_t u_even = kws_sxtb16(u), u_odd = kws_sxtb16_ror8(u);
+        a0 = __smlabb((int32_t)x_even, (int32_t)u_even, a0);
+        a1 = __smlabb((int32_t)x_odd, (int32_t)u_odd, a1);
+        a2 = __smlatt((int32_t)x_even, (int32_t)u_even, a2);
+        a3 = __smlatt((int32_t)x_odd, (int32_t)u_odd, a3);
     }
     acc[0] = a0;
     acc[1] = a1;
     acc[2] = a2;
     acc[3] = a3;
-    return w;
 }
 
 #endif

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from jerboa.codegen.source import Code, Kernel, Layer
+from jerboa.codegen.source import Code, Kernel, Layer, clamped
 
 
-def _value(layer: Layer, first: str, second: str) -> str:
+def _value(layer: Layer, first: str, second: str, dsp: bool = False) -> str:
     op = layer.operator
     zeros = [tensor.quantization.zero_point for tensor in layer.inputs]
     constant = (1 << (op.shift - 1)) - sum(zero * factor for zero, factor in zip(zeros, op.multipliers))
     total = f"({first}) * {op.multipliers[0]} + ({second}) * {op.multipliers[1]} + ({constant})"
-    return f"kws_clamp(({total}) >> {op.shift}, {layer.output.quantization.zero_point}, {op.clamp[0]}, {op.clamp[1]})"
+    return clamped(f"({total}) >> {op.shift}", layer.output.quantization.zero_point, op.clamp, dsp)
 
 
 def _emit_portable(layer: Layer) -> Code:
@@ -26,7 +26,7 @@ def _emit_dsp(layer: Layer) -> Code:
         ("odd", "((int32_t){} >> 16)"),
     ]
     stores = "".join(
-        f"y[i + {index}] = {_value(layer, cast.format('a_' + lane), cast.format('b_' + lane))};\n"
+        f"y[i + {index}] = {_value(layer, cast.format('a_' + lane), cast.format('b_' + lane), dsp=True)};\n"
         for index, (lane, cast) in enumerate(lanes)
     )
     body = (

@@ -1,13 +1,8 @@
-"""Depthwise convolution: plain C, and four channels at once with SMLAD over pairs of taps.
-
-DSP weights come in groups of four channels; within a group every pair of taps (a, b) is eight bytes: the words (c0a, c2a, c0b, c2b)
-and (c1a, c3a, c1b, c3b). An odd last tap is paired with zeros.
-"""
+"""Depthwise convolution: plain C, and four channels of a word at once with SMLABB and SMLATT on widened halves."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jerboa.codegen.kernels.window_c import row_loop
 from jerboa.codegen.source import Code, Constant, Kernel, Layer, requantization_constants, store
@@ -33,27 +28,15 @@ def _emit_portable(layer: Layer) -> Code:
     return Code(body, [Constant(f"{name}_weights", op.weights, "weights"), *requantization_constants(layer)])
 
 
-def pack_tap_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """(taps, channels) with channels a multiple of four → the byte order above."""
-    taps, channels = weights.shape
-    padded = np.zeros((-(-taps // 2) * 2, channels), np.int8)
-    padded[:taps] = weights
-    # (pair, tap in pair, group, channel in group) → (group, pair, channel parity, tap in pair, channel half)
-    grouped = padded.reshape(-1, 2, channels // 4, 2, 2)
-    return grouped.transpose(2, 0, 4, 1, 3).ravel()
-
-
 def _emit_dsp(layer: Layer) -> Code:
     op, (height, width, channels) = layer.operator, layer.inputs[0].shape
     rows, columns, _ = layer.output.shape
     zero, name = layer.inputs[0].quantization.zero_point, layer.symbol
     kernel_height, kernel_width = op.kernel
     taps = kernel_height * kernel_width
-    pairs = -(-taps // 2)
     stores = "".join(f"y[c + {c}] = {store(layer, f'acc[{c}]', f'c + {c}', dsp=True)};\n" for c in range(4))
-    padding = f"tap[{taps}] = {name}_zero;\n" if taps % 2 else ""
     body = (
-        f"const int8_t *tap[{pairs * 2}];\n{padding}"
+        f"const int8_t *tap[{taps}];\n"
         f"for (int32_t oy = 0; oy < {rows}; oy++) {{\n"
         f"for (int32_t ox = 0; ox < {columns}; ox++) {{\n"
         f"int32_t t = 0;\n"
@@ -63,14 +46,13 @@ def _emit_dsp(layer: Layer) -> Code:
         f"const int32_t ix = ox * {op.stride[1]} + kx * {op.dilation[1]} - {op.padding[2]};\n"
         f"const int inside = iy >= 0 && iy < {height} && ix >= 0 && ix < {width};\n"
         f"tap[t++] = inside ? x + (iy * {width} + ix) * {channels} : {name}_zero;\n}}\n}}\n"
-        f"const int8_t *w = {name}_weights;\n"
         f"for (int32_t c = 0; c < {channels}; c += 4) {{\n"
         f"int32_t acc[4] = {{{', '.join(f'{name}_bias[c + {c}]' for c in range(4))}}};\n"
-        f"w = kws_depthwise_4(tap, c, w, {pairs}, {zero}, acc);\n{stores}}}\n"
+        f"kws_depthwise_4(tap, c, {name}_weights, {taps}, {channels}, {zero}, acc);\n{stores}}}\n"
         f"y += {channels};\n}}\n}}\n"
     )
     constants = [
-        Constant(f"{name}_weights", pack_tap_pairs(op.weights.reshape(taps, channels)), "weights"),
+        Constant(f"{name}_weights", op.weights, "weights"),
         Constant(f"{name}_zero", np.full(channels, zero, np.int8), "tables"),
     ]
     return Code(body, constants + requantization_constants(layer))
