@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jerboa.report.results import make_example, write_examples, write_results, wilson, Results
+from jerboa.report.results import Results, make_example, wilson, write_examples, write_results
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "left", "right", "up", "down"]
 LABELS = [*WORDS, "unknown", "silence"]
@@ -25,30 +25,11 @@ def fixture_values(seed: int = 7, labels: list[str] | None = None, scale: float 
             confusion[truth, guess] += 1
     clips, right = int(confusion.sum()), int(np.trace(confusion))
     layers, plan, steps = [], [], []
-    shapes = [(49, 40, 1), (49, 10, 32)]
     for index in range(20):
-        pointwise = index % 2 == 0
-        op = (
-            "conv"
-            if index == 0
-            else "mean"
-            if index == 17
-            else "dense"
-            if index == 18
-            else "softmax"
-            if index == 19
-            else ("depthwise" if not pointwise else "conv")
-        )
-        macs = int(
-            scale
-            * {
-                "conv": 49 * 10 * 64 * (9 if index == 0 else 16),
-                "depthwise": 49 * 64 * 9,
-                "mean": 0,
-                "dense": 64 * 12,
-                "softmax": 0,
-            }[op]
-        )
+        op = {0: "conv", 17: "mean", 18: "dense", 19: "softmax"}.get(index, "depthwise" if index % 2 else "conv")
+        positions = 49 * 10 * 64
+        macs = {"conv": positions * (9 if index == 0 else 16), "depthwise": positions * 9 // 10, "dense": 768}.get(op, 0)
+        macs = int(scale * macs)
         each = {"conv": 1.3, "depthwise": 2.4, "dense": 1.6}.get(op, 0.0)
         instructions = int(macs * each * rng.uniform(0.9, 1.2)) + 400
         name = f"block{index // 2}.{op}"
@@ -107,19 +88,58 @@ def fixture_values(seed: int = 7, labels: list[str] | None = None, scale: float 
     cycles = network + 49 * 21_400 + 9_000
     return {
         "schema": 1,
-        "model": {"name": "temporal (fixture)", "parameters": int(37_500 * scale), "macs": sum(layer["macs"] for layer in layers), "weight_bytes": int(37_012 * scale)},
-        "target": {"name": "stm32f746", "core": "cortex-m7", "clock_hz": 216_000_000, "compiler": "zig cc 0.17.0 (fixture)", "flags": "-target thumb-freestanding-eabihf -mcpu=cortex_m7 -O3 -ffunction-sections -fdata-sections", "flash_bytes": 1_048_576, "ram_bytes": 327_680},
-        "latency": {"cycles": cycles, "instructions": cycles, "ms": cycles / 216e3, "modelled": True, "frontend_cycles": 49 * 21_400, "frontend_frames": 49, "layers": layers},
-        "flash_bytes": {"code": 14_212, "weights": int(37_012 * scale), "tables": 5_904, "total": 14_212 + int(37_012 * scale) + 5_904 + 452},
+        "model": {
+            "name": "temporal (fixture)",
+            "parameters": int(37_500 * scale),
+            "macs": sum(layer["macs"] for layer in layers),
+            "weight_bytes": int(37_012 * scale),
+        },
+        "target": {
+            "name": "stm32f746",
+            "core": "cortex-m7",
+            "clock_hz": 216_000_000,
+            "compiler": "zig cc 0.17.0 (fixture)",
+            "flags": "-target thumb-freestanding-eabihf -mcpu=cortex_m7 -O3 -ffunction-sections -fdata-sections",
+            "flash_bytes": 1_048_576,
+            "ram_bytes": 327_680,
+        },
+        "latency": {
+            "cycles": cycles,
+            "instructions": cycles,
+            "ms": cycles / 216e3,
+            "modelled": True,
+            "frontend_cycles": 49 * 21_400,
+            "frontend_frames": 49,
+            "layers": layers,
+        },
+        "flash_bytes": {
+            "code": 14_212,
+            "weights": int(37_012 * scale),
+            "tables": 5_904,
+            "total": 14_212 + int(37_012 * scale) + 5_904 + 452,
+        },
         "ram_bytes": {"arena": top, "state": 4_216, "stack": 312, "total": top + 4_216 + 312},
-        "accuracy": {"float": min(1.0, (right + 2) / clips), "int8": right / clips, "emulated": right / clips, "clips": clips, "ci95": wilson(right, clips), "per_class": {label: confusion[i, i] / confusion[i].sum() for i, label in enumerate(labels)}},
+        "accuracy": {
+            "float": min(1.0, (right + 2) / clips),
+            "int8": right / clips,
+            "emulated": right / clips,
+            "clips": clips,
+            "ci95": wilson(right, clips),
+            "per_class": {label: confusion[i, i] / confusion[i].sum() for i, label in enumerate(labels)},
+        },
         "agreement": {"host": 256, "emulator": 256, "samples": 256},
         "labels": labels,
         "confusion": confusion.tolist(),
         "steps": steps,
         "arena_plan": plan,
-        "provenance": {"tool": "jerboa 0.1.0 (fixture)", "model_hash": "c0ffee12deadbeef", "command": "jerboa train recipes/speech-commands-subset.toml --out runs/fixture", "recipe": "recipes/speech-commands-subset.toml", "created": "2026-01-01T12:00:00Z"},
-    }  # fmt: skip
+        "provenance": {
+            "tool": "jerboa 0.1.0 (fixture)",
+            "model_hash": "c0ffee12deadbeef",
+            "command": "jerboa train recipes/speech-commands-subset.toml --out runs/fixture",
+            "recipe": "recipes/speech-commands-subset.toml",
+            "created": "2026-01-01T12:00:00Z",
+        },
+    }
 
 
 def fixture_run(folder: Path, *, labels: list[str] | None = None, seed: int = 7, scale: float = 1.0, clips: int = 8) -> Path:
@@ -133,7 +153,16 @@ def fixture_run(folder: Path, *, labels: list[str] | None = None, seed: int = 7,
     lines = []
     for epoch in range(1, 61):
         done = 1 - np.exp(-epoch / 9)
-        lines.append({"epoch": epoch, "phase": "float" if epoch < 56 else "qat", "train_loss": 2.3 - 1.95 * done + rng.normal(0, 0.02), "val_loss": 2.2 - 1.93 * done + rng.normal(0, 0.02), "train_accuracy": 0.12 + 0.81 * done, "val_accuracy": 0.15 + 0.815 * done + rng.normal(0, 0.004)})  # fmt: skip
+        lines.append(
+            {
+                "epoch": epoch,
+                "phase": "float" if epoch < 56 else "qat",
+                "train_loss": 2.3 - 1.95 * done + rng.normal(0, 0.02),
+                "val_loss": 2.2 - 1.93 * done + rng.normal(0, 0.02),
+                "train_accuracy": 0.12 + 0.81 * done,
+                "val_accuracy": 0.15 + 0.815 * done + rng.normal(0, 0.004),
+            }
+        )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     examples = []
     for index in range(clips):

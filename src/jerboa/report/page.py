@@ -12,14 +12,15 @@ from markupsafe import Markup
 from jerboa.errors import JerboaError
 from jerboa.report.files import write_text
 from jerboa.report.pictures import heat_png, waveform
-from jerboa.report.plots import Interval, Series, interval_plot, line_chart, memory_map
+from jerboa.report.plots import Interval, Series, fullest_step, interval_plot, line_chart, memory_map
 from jerboa.report.results import Accuracy, Example, Results, wilson
 from jerboa.report.runs import Run, load_run
 from jerboa.report.words import kib, plural, points, short
 
 EXAMPLES_SHOWN = 24
 SPEECH_COMMANDS = "Pictures of clips: Speech Commands, CC BY 4.0, P. Warden (Google), arXiv 1804.03209."
-_WHERE = {"float": "float network", "int8": "int8 network, NumPy", "emulated": "int8 on the emulated chip"}
+_WHERE = {"float": "float network", "int8": "int8 network, NumPy", "emulated": "int8, emulated chip"}
+_BY = {"float": "float network", "int8": "int8 network", "emulated": "emulated chip"}
 
 
 def write_report(runs: list[Path], out: Path) -> Path:
@@ -74,6 +75,7 @@ def _view(run: Run, index: int) -> dict[str, Any]:
         "map": memory_map(results.steps, results.arena_plan, _arena(results))
         if results and results.arena_plan and results.steps
         else None,
+        "fullest": fullest_step(results.steps, results.arena_plan) if results and results.steps else None,
         "costs": _costs(results) if results and results.latency else [],
         "training": _training(run.metrics),
         "backdrop": waveform(run.examples[0].waveform, "") if run.examples else None,
@@ -87,21 +89,21 @@ def _sentence(results: Results) -> str:
         accuracy = results.accuracy
         where, value = accuracy.best_known
         right = round(value * accuracy.clips)
-        parts.append(f"Of {accuracy.clips:,} test clips, {right:,} are recognised by the {_WHERE[where]}")
+        parts.append(f"Of {accuracy.clips:,} test clips, the {_BY[where]} recognises {right:,}")
         if where != "float" and accuracy.float_ is not None:
             change = 100 * (value - accuracy.float_)
-            moved = "as many as" if abs(change) < 0.005 else f"{abs(change):.2f} points {'more' if change > 0 else 'fewer'} than"
-            parts[-1] += f", {moved} by the float network"
+            moved = "as many as" if abs(change) < 0.005 else f"{abs(change):.2f} points {'above' if change > 0 else 'below'}"
+            parts[-1] += f", {moved} the float network"
     if results.latency:
         latency, target = results.latency, results.target
         parts.append(
             f"One second of sound takes {latency.ms:.1f} ms at {target.clock_hz / 1e6:g} MHz, so listening once a second "
-            f"would leave the core idle for {points(max(0.0, 1 - latency.ms / 1000))} % of the time"
+            f"would leave the core idle for {points(max(0.0, 1 - latency.ms / 1000))}\u00a0% of the time"
         )
     if results.ram_bytes and results.flash_bytes and results.target.flash_bytes and results.target.ram_bytes:
         ram = results.ram_bytes.total / results.target.ram_bytes
         flash = results.flash_bytes.total / results.target.flash_bytes
-        parts.append(f"It uses {ram:.1%} of the board's RAM and {flash:.1%} of its flash".replace("%", " %"))
+        parts.append(f"It uses {ram:.1%} of the board's RAM and {flash:.1%} of its flash".replace("%", "\u00a0%"))
     return ". ".join(parts) + "." if parts else ""
 
 
@@ -117,14 +119,14 @@ def _intervals(accuracy: Accuracy) -> dict[str, Any]:
 def _confusion(results: Results) -> dict[str, Any]:
     """Rows of cells, each with its count and the strength of its colour in percent."""
     matrix = results.confusion
-    worst = max((n for t, row in enumerate(matrix) for p, n in enumerate(row) if t != p), default=0)
+    worst = max([5, *(n for t, row in enumerate(matrix) for p, n in enumerate(row) if t != p)])
     rows = []
     pairs = []
     for truth, row in enumerate(matrix):
         total = sum(row)
         cells = []
         for guess, count in enumerate(row):
-            share = count / total if truth == guess and total else (count / worst if worst and count else 0)
+            share = count / total if truth == guess and total else (count / worst if count else 0)
             strength = round(8 + 52 * share**1.5) if truth == guess else round(14 + 56 * share) if count else 0
             cells.append({"count": count, "strength": strength, "right": truth == guess})
             if truth != guess and count:

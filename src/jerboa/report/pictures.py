@@ -11,10 +11,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-# "inferno" by N. Smith and S. van der Walt (CC0), every sixteenth of its 256 colours.
-_INFERNO = (
-    "000004 0b0724 210c4a 390963 51127c 67196e 7f1e6b 952667 a92e5e bb3754 cc4248 dd513a eb6429 f57d15 fb9906 fbb61a f6d746 fcffa4"
-)
+# "inferno" by N. Smith and S. van der Walt (CC0): sixteen of its 256 colours, evenly spaced.
+_INFERNO = "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
 
 
 def heat_png(features: Sequence[Sequence[int]], low: int, high: int) -> str:

@@ -70,39 +70,64 @@ def interval_plot(rows: Sequence[Interval]) -> Markup:
 
 def memory_map(steps: Sequence[str], plan: Sequence[ArenaPlacement], arena: int) -> Markup:
     """The arena over time: steps to the right, offsets upward, a rectangle for each tensor while it lives."""
-    height, axis, left = 280, 22, 0.0
-    width = (100 - left) / len(steps)
-    shapes = []
-    for index, tensor in enumerate(sorted(plan, key=lambda item: (item.first, item.offset))):
-        tall = max(1.5, height * tensor.bytes / arena)
-        top = height - height * (tensor.offset + tensor.bytes) / arena
-        kind = "scratch" if tensor.name.endswith(".scratch") else f"t{index % 5}"
-        last = f" to {steps[tensor.last]}" if tensor.last > tensor.first else ""
-        label = tensor.name if tall >= 13 else ""
-        shapes.append(
-            Markup(
-                '<svg x="{:.3f}%" y="{:.1f}" width="{:.3f}%" height="{:.1f}"><title>{}: {:,} bytes at {:,}, during {}{}</title>'
-                '<rect class="{}" x="0.5" y="0.5" width="99%" height="100%" rx="2"/><text x="5" y="{:.1f}">{}</text></svg>'
-            ).format(
-                left + width * tensor.first, top, width * (tensor.last - tensor.first + 1), tall,
-                tensor.name, tensor.bytes, tensor.offset, steps[tensor.first], last,
-                kind, min(tall / 2 + 4, 16), label,
-            )
-        )  # fmt: skip
+    height, axis, width = 280, 26, 100 / len(steps)
+    shapes = Markup("").join(
+        _tensor(tensor, steps, index, height / arena, arena, width)
+        for index, tensor in enumerate(sorted(plan, key=lambda item: (item.first, item.offset)))
+    )
     grid = Markup("").join(
-        Markup('<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>').format(height * quarter / 4)
+        Markup(
+            '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text class="side" x="-8" y="{1:.1f}">{2}</text>'
+        ).format(8 + height * quarter / 4, 12 + height * quarter / 4, kib(arena * (4 - quarter) // 4))
         for quarter in range(5)
     )
     numbers = Markup("").join(
         Markup('<text class="tick" x="{:.2f}%" y="{}">{}<title>{}</title></text>').format(
-            left + width * (index + 0.5), height + 16, index + 1, name
+            width * (index + 0.5), height + 16, index + 1, name
         )
         for index, name in enumerate(steps)
     )
     return Markup(
-        '<svg class="chart map" width="100%" height="{}" role="img" aria-label="RAM map: {} tensors in an arena of {} over {} steps">'
-        "{}{}{}</svg>"
-    ).format(height + axis, len(plan), kib(arena), len(steps), grid, Markup("").join(shapes), numbers)
+        '<svg class="chart map" width="100%" height="{}" role="img" '
+        'aria-label="RAM map: {} tensors in an arena of {} over {} steps">'
+        '{}<svg y="8" height="{}">{}{}</svg></svg>'
+    ).format(height + axis + 8, len(plan), kib(arena), len(steps), grid, height + axis, shapes, numbers)
+
+
+def _tensor(tensor: ArenaPlacement, steps: Sequence[str], index: int, scale: float, arena: int, width: float) -> Markup:
+    """One rectangle of the map; ``scale`` is pixels per byte, ``width`` percent per step."""
+    tall = max(1.5, scale * tensor.bytes)
+    last = f" to {steps[tensor.last]}" if tensor.last > tensor.first else ""
+    return Markup(
+        '<svg x="{:.3f}%" y="{:.1f}" width="{:.3f}%" height="{:.1f}"><title>{}: {:,} bytes at {:,}, during {}{}</title>'
+        '<rect class="{}" x="0.5" y="0.5" width="99%" height="100%" rx="2"/><text x="5" y="{:.1f}">{}</text></svg>'
+    ).format(
+        width * tensor.first,
+        scale * (arena - tensor.offset - tensor.bytes),
+        width * (tensor.last - tensor.first + 1),
+        tall,
+        tensor.name,
+        tensor.bytes,
+        tensor.offset,
+        steps[tensor.first],
+        last,
+        "scratch" if tensor.name.endswith(".scratch") else f"t{index % 5}",
+        min(tall / 2 + 4, 16),
+        tensor.name if tall >= 13 else "",
+    )
+
+
+def fullest_step(steps: Sequence[str], plan: Sequence[ArenaPlacement]) -> tuple[int, int]:
+    """The first step (from 0) with the most bytes in use, and those bytes; tensors that share bytes count once."""
+    return max(((step, _in_use(step, plan)) for step in range(len(steps))), key=lambda pair: (pair[1], -pair[0]))
+
+
+def _in_use(step: int, plan: Sequence[ArenaPlacement]) -> int:
+    end = total = 0
+    for start, stop in sorted((t.offset, t.offset + t.bytes) for t in plan if t.first <= step <= t.last):
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
 
 
 def line_chart(series: Sequence[Series], low: float, high: float, label: str, unit: str = "") -> Markup:
@@ -116,7 +141,7 @@ def line_chart(series: Sequence[Series], low: float, high: float, label: str, un
 
     grid = Markup("").join(
         Markup(
-            '<line class="grid" x1="38" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text class="side" x="33" y="{1:.1f}">{2:g}{3}</text>'
+            '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text class="side" x="-8" y="{1:.1f}">{2:g}{3}</text>'
         ).format(y(mark), y(mark) + 4, mark, unit)
         for mark in marks
     )
@@ -129,7 +154,7 @@ def line_chart(series: Sequence[Series], low: float, high: float, label: str, un
         for index, line in enumerate(series)
     )
     return Markup(
-        '<svg class="chart" width="100%" height="{0}" role="img" aria-label="{1}">{2}'
-        '<svg class="inner" x="44" y="0" height="{3}" viewBox="0 0 {4} {3}" preserveAspectRatio="none">{5}</svg>'
-        '<text class="side" x="100%" y="{6}">epoch {7}</text><text class="first" x="44" y="{6}">1</text></svg>'
+        '<svg class="chart lines" width="100%" height="{0}" role="img" aria-label="{1}">{2}'
+        '<svg y="0" height="{3}" viewBox="0 0 {4} {3}" preserveAspectRatio="none">{5}</svg>'
+        '<text class="side" x="100%" y="{6}">epoch {7}</text><text class="first" x="0" y="{6}">1</text></svg>'
     ).format(height + 20, label, grid, height, max(1, count - 1), lines, height + 16, count)

@@ -1,7 +1,7 @@
 """The schema of ``results.json``: what one network costs on one target, and how well it does there.
 
-Sections that a command did not produce are ``null`` (``jerboa profile`` on a bare model knows no accuracy). Fractions are 0…1, sizes
-are bytes, times milliseconds. Whatever is *modelled* says so in the file itself.
+Sections that a command did not produce are ``null`` (``jerboa profile`` on a bare model knows no accuracy).
+Fractions are 0…1, sizes are bytes, times milliseconds. Whatever is *modelled* says so in the file itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class ModelFacts(_Section):
 
 
 class TargetFacts(_Section):
-    """What the program was built for. ``flash_bytes`` and ``ram_bytes`` are what the board has; ``null`` where it has no such limit."""
+    """What the program was built for.
+
+    ``flash_bytes`` and ``ram_bytes`` are what the board has; ``null`` where there is no such limit.
+    """
 
     name: str
     core: str
@@ -62,8 +65,9 @@ class LayerCost(_Section):
 class Latency(_Section):
     """One classification of a whole clip, from PCM to class.
 
-    ``cycles`` and ``instructions`` hold everything, the front end included; ``frontend_cycles`` is the front end's part of ``cycles``
-    for all ``frontend_frames`` frames of the clip. ``method`` says how instructions were turned into cycles.
+    ``cycles`` and ``instructions`` hold everything, the front end included; ``frontend_cycles`` is the front end's
+    part of ``cycles`` for all ``frontend_frames`` frames of the clip. ``layers`` are the network's, in order.
+    ``method`` says how instructions were turned into cycles.
     """
 
     cycles: int = Count
@@ -192,8 +196,8 @@ class Provenance(_Section):
 class Results(_Section):
     """One network on one target.
 
-    ``confusion[t][p]`` counts the clips of class ``labels[t]`` that were taken for ``labels[p]`` by the executor nearest to the chip;
-    ``steps`` are the layer names in order of execution, which ``arena_plan`` counts from 0.
+    ``confusion[t][p]`` counts the clips of class ``labels[t]`` that were taken for ``labels[p]`` by the executor
+    nearest to the chip; ``steps`` are the layer names in order of execution, which ``arena_plan`` counts from 0.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -292,7 +296,16 @@ def load_examples(path: Path) -> list[Example]:
 
 
 def make_example(key: str, label: str, predicted: str, posteriors: Any, pcm: Any, features: Any) -> Example:
-    """An example from ``posteriors`` [classes] int8 (scale 1/256, zero point −128), ``pcm`` [samples] int16 and ``features`` [T, F] int8."""
+    """A clip to show.
+
+    Args:
+        key: the clip's file or key, as shown.
+        label: what was said.
+        predicted: what was recognised.
+        posteriors: [classes] int8, scale 1/256 and zero point −128.
+        pcm: [samples] int16.
+        features: [frames, bands] int8.
+    """
     import numpy as np
 
     slices = np.array_split(np.asarray(pcm, np.float64) / 32768, min(400, len(pcm)))
