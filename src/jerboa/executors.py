@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jerboa.audio.frontend import FrontendSpec
 from jerboa.codegen.emit import Generated, rename
 from jerboa.errors import JerboaError
 from jerboa.runtime import runtime_source
@@ -38,8 +39,9 @@ class Executor:
         self._outputs = graph.tensors[graph.output].size
         self._ring = 0
         if graph.frontend:
-            self._window, self._hop = int(graph.frontend["window"]), int(graph.frontend["hop"])
-            self._ring = 16 + 2 * self._window
+            spec = FrontendSpec.from_json(graph.frontend)
+            self._hop = spec.hop
+            self._ring = 16 + 2 * spec.window
 
     def __enter__(self) -> Executor:
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from jerboa.audio.frontend import FrontendSpec
 from jerboa.executors import emulated_executor
 from jerboa.report.results import (
     ArenaPlacement,
@@ -68,15 +69,15 @@ def target_facts(build: Build) -> TargetFacts:
 def measure(build: Build, clip: NDArray[np.int16] | None = None) -> tuple[Latency, int]:
     """Instructions of one classification, one cycle each, and the bytes of stack it used."""
     generated, image, graph = build.generated, build.firmware, build.graph
+    spec = FrontendSpec.from_json(graph.frontend) if graph.frontend else None
     with emulated_executor(generated, image) as executor:
         machine = executor.machine
         frame = 0
-        if graph.frontend:
+        if spec:
             frame = machine.call(f"{generated.prefix}harness_frame").instructions
         machine.reset_counts()
-        if graph.frontend:
-            samples = int(graph.frontend["clip_samples"])
-            noise = np.random.default_rng(0).normal(0, 1000, samples).astype(np.int16)
+        if spec:
+            noise = np.random.default_rng(0).normal(0, 1000, spec.clip_samples).astype(np.int16)
             executor.classify((noise if clip is None else clip)[None])
         else:
             executor.infer(np.random.default_rng(0).integers(-128, 128, (1, graph.tensors[graph.input].size), dtype=np.int8))
@@ -97,7 +98,7 @@ def measure(build: Build, clip: NDArray[np.int16] | None = None) -> tuple[Latenc
                 instructions=instructions,
             )
         )
-    frames = int(graph.frontend["frames"]) if graph.frontend else None
+    frames = spec.frames if spec else None
     latency = Latency(
         cycles=total,
         instructions=total,
