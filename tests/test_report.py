@@ -8,6 +8,7 @@ import struct
 import zlib
 from base64 import b64decode
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ def test_feature_picture_is_upright_and_bright_where_loud() -> None:
         at += 12 + size
     assert zlib.decompress(pixels) == bytes([0, 255, 0, 0, 0, 0, 0, 0])
     light = [0.2126 * palette[i] + 0.7152 * palette[i + 1] + 0.0722 * palette[i + 2] for i in range(0, 768, 3)]
-    assert all(after > before - 0.5 for before, after in zip(light, light[1:], strict=False))
+    assert all(after > before - 0.5 for before, after in pairwise(light))
     assert light[0] < 2 and light[-1] > 240
 
 
