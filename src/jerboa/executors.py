@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,8 +18,6 @@ from jerboa.targets.hostlib import HostLibrary
 from jerboa.targets.target import Target
 from jerboa.targets.toolchain import Firmware, firmware, host_library, wasm_module
 from jerboa.targets.wasm import WasmModule
-
-TRACE = "-DKWS_TRACE"
 
 
 class Executor:
@@ -128,22 +125,28 @@ def entry_points(generated: Generated, trace: bool = False) -> list[str]:
     return [f"{generated.prefix}{name}" for name in names + (["network_layer"] if trace else [])]
 
 
-def host_executor(generated: Generated, folder: Path, flags: Sequence[str] = (TRACE,)) -> Executor:
+def trace_macro(generated: Generated) -> str:
+    """The macro under which the generated C can run a single layer."""
+    return f"{generated.prefix.upper()}TRACE"
+
+
+def host_executor(generated: Generated, folder: Path) -> Executor:
     """Compile for this machine and load."""
-    path = host_library(sources_with_harness(generated), folder / "host.so", flags)
+    path = host_library(sources_with_harness(generated), folder / "host.so", [f"-D{trace_macro(generated)}"])
     return Executor("host C", HostLibrary(path), generated)
 
 
 def wasm_executor(generated: Generated, folder: Path) -> Executor:
     """Compile to WebAssembly and load."""
-    sources = {name: f"#define KWS_TRACE\n{text}" for name, text in sources_with_harness(generated).items()}
+    define = f"#define {trace_macro(generated)}\n"
+    sources = {name: define + text for name, text in sources_with_harness(generated).items()}
     module = wasm_module(sources, folder / "network.wasm", entry_points(generated, trace=True))
     return Executor("WASM", WasmModule(module), generated)
 
 
 def build_firmware(generated: Generated, target: Target, out: Path, compiler: str = "zig", trace: bool = False) -> Firmware:
     """Compile and link for a board."""
-    flags = (TRACE,) if trace else ()
+    flags = [f"-D{trace_macro(generated)}"] if trace else []
     return firmware(sources_with_harness(generated), target, out, compiler, flags, entry_points(generated, trace))
 
 
