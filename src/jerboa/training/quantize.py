@@ -106,7 +106,7 @@ def quantize(
         node.replace_all_uses_with(rounded)
         rounded.args = (node,)
     for layer in folded.modules():
-        if type(layer) in (nn.Conv2d, nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.__class__ = QuantizedConv2d if isinstance(layer, nn.Conv2d) else QuantizedLinear
             layer.register_buffer("weight_scale", None)
             layer.register_buffer("weight_zero_point", torch.zeros(len(layer.weight), dtype=torch.int32))

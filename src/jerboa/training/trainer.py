@@ -1,0 +1,140 @@
+"""A whole training run: float, then int8, each phase resumable from the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from jerboa import models
+from jerboa.recipe import Recipe
+from jerboa.training import checkpoint
+from jerboa.training.data import Batches, Dataset
+from jerboa.training.loop import Phase, choose_device, fit, float_phase, make_deterministic
+from jerboa.training.progress import EpochProgress
+from jerboa.training.quantize import quantize
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        float_module: the network before quantisation, in evaluation mode, on the CPU.
+        quantized: the same with int8 rounding, for ``quantize.freeze`` and ``quantize.export``.
+        history: the lines of ``metrics.jsonl``.
+    """
+
+    float_module: nn.Module
+    quantized: fx.GraphModule
+    history: list[dict[str, Any]]
+
+
+def train(recipe: Recipe, data: Dataset, run: Path, device: torch.device | None = None) -> Trained:
+    """Train the recipe's network on the data, float first, then with int8 rounding in the forward pass.
+
+    Writes ``checkpoint.pt`` and ``metrics.jsonl`` into ``run`` after every epoch. Called again on the same folder it goes
+    on after the last finished epoch; on the CPU the result has the bytes of an uninterrupted run.
+
+    Raises:
+        JerboaError: unknown network or option, a damaged or foreign checkpoint, a full disk, no such device.
+    """
+    make_deterministic()
+    device = device or choose_device(recipe.training.device)
+    run_state = _Run(run, _fingerprint(recipe, data), device)
+    batches = Batches(data, recipe.augment, recipe.training.batch_size, recipe.seed)
+
+    def fresh() -> nn.Module:
+        torch.manual_seed(recipe.seed)
+        return _build(recipe, data)
+
+    network = run_state.phase(float_phase(recipe), fresh, batches, data)
+    settings = recipe.quantization
+    clips = data.calibration(settings.calibration_clips, recipe.seed)
+    grid = (data.validation.scale, data.validation.zero_point)
+
+    def rounded() -> nn.Module:
+        return quantize(network, clips, *grid, settings.calibration)
+
+    tuned = run_state.phase(_int8_phase(recipe, network), rounded, batches, data)
+    assert isinstance(tuned, fx.GraphModule)
+    return Trained(network, tuned, run_state.history)
+
+
+def restore(recipe: Recipe, data: Dataset, run: Path) -> Trained:
+    """The networks of a finished run. Raises JerboaError if there are none or they belong to another recipe."""
+    return train(recipe, data, run, torch.device("cpu"))
+
+
+def _build(recipe: Recipe, data: Dataset) -> nn.Module:
+    spec = data.spec
+    return models.build(recipe.model.name, spec.frames, spec.features, len(data.labels), recipe.model.options)
+
+
+def _int8_phase(recipe: Recipe, network: nn.Module) -> Phase:
+    """Fine-tuning with rounding, taught by the float network so that the two stay alike (arXiv 1806.08342 without a teacher)."""
+    return replace(
+        float_phase(recipe),
+        name="int8",
+        epochs=recipe.quantization.qat_epochs,
+        learning_rate=recipe.quantization.qat_learning_rate,
+        schedule="cosine",
+        mixup=0.0,
+        teacher=network,
+        distillation=0.7,
+    )
+
+
+class _Run:
+    """The run folder: which phases are done and where the current one stands."""
+
+    def __init__(self, folder: Path, fingerprint: str, device: torch.device) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.device = device
+        state = checkpoint.load(folder, fingerprint) or {}
+        self.done: dict[str, Any] = state.get("done", {})
+        self.current: dict[str, Any] | None = state.get("current")
+        self.history: list[dict[str, Any]] = state.get("history", [])
+
+    def phase(self, phase: Phase, make: Callable[[], nn.Module], batches: Batches, data: Dataset) -> nn.Module:
+        """The network that the phase ends with, trained or read."""
+        module = make()
+        if phase.name in self.done:
+            module.load_state_dict(self.done[phase.name])
+            return module.eval()
+        if phase.teacher is not None:
+            phase.teacher.to(self.device).eval()
+        resume = self.current if self.current and self.current["phase"] == phase.name else None
+        first = resume["epoch"] if resume else 0
+        with EpochProgress(phase.name, phase.epochs, len(batches), batches.batch_size, first) as progress:
+
+            def report(line: dict[str, Any]) -> None:
+                self.history.append(line)
+                progress.epoch(line)
+
+            module = fit(module, phase, batches, data.validation, self.device, self._save, report, progress.step, resume).cpu()
+        if phase.teacher is not None:
+            phase.teacher.cpu()
+        self.done[phase.name] = module.state_dict()
+        self._save(None)
+        return module
+
+    def _save(self, current: dict[str, Any] | None) -> None:
+        self.current = current
+        state = {"fingerprint": self.fingerprint, "done": self.done, "current": current}
+        checkpoint.save(self.folder, state, self.history)
+
+
+def _fingerprint(recipe: Recipe, data: Dataset) -> str:
+    parts = [
+        data.fingerprint,
+        str(recipe.seed),
+        *(section.model_dump_json() for section in (recipe.augment, recipe.model, recipe.training, recipe.quantization)),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
