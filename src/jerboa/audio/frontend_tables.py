@@ -234,6 +234,4 @@ def _checked(spec: FrontendSpec, offsets: np.ndarray, largest: int) -> np.ndarra
 
 
 def _bad_scale(spec: FrontendSpec) -> JerboaError:
-    return JerboaError(
-        f"{spec.scale} cannot be represented", where="frontend.scale", allowed="a scale near what calibrate() gives"
-    )
+    return JerboaError(f"{spec.scale} cannot be represented", where="frontend.scale", allowed="a scale near what calibrate() gives")

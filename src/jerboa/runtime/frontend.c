@@ -17,28 +17,34 @@ typedef struct {
     int32_t re, im;
 } complex32;
 
-/* One word holds two 16-bit factors; the products are SMULWB, SMLAWT and SMMLS of Armv7E-M. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#define DSP 1
+#include "kws_frontend_dsp.h"
+#else
+#define DSP 0
+/* A word holds two 16-bit factors; each product is rounded down. */
 INLINE int32_t mul_low(int32_t a, uint32_t word)
 {
     return (int32_t)(((int64_t)a * (int16_t)(word & 0xffffu)) >> 16);
 }
 
-INLINE int32_t mul_high(int32_t a, uint32_t word)
+INLINE int32_t add_mul_high(int32_t sum, int32_t a, uint32_t word)
 {
-    return (int32_t)(((int64_t)a * (int16_t)(word >> 16)) >> 16);
+    return sum + (int32_t)(((int64_t)a * (int16_t)(word >> 16)) >> 16);
 }
 
-INLINE int32_t sub_word(int32_t from, int32_t a, uint32_t word)
+INLINE int32_t sub_mul_word(int32_t from, int32_t a, uint32_t word)
 {
     return (int32_t)((from * ((int64_t)1 << 32) - (int64_t)a * (int32_t)word) >> 32);
 }
+#endif
 
 /* a * (cos - j sin) / 4 */
 INLINE complex32 turned(complex32 a, uint32_t word)
 {
     complex32 r;
-    r.re = mul_low(a.re, word) + mul_high(a.im, word);
-    r.im = sub_word(mul_low(a.im, word), a.re, word);
+    r.re = add_mul_high(mul_low(a.re, word), a.im, word);
+    r.im = sub_mul_word(mul_low(a.im, word), a.re, word);
     return r;
 }
 
@@ -70,6 +76,12 @@ INLINE complex32 windowed(const int16_t *pcm, uint32_t i)
 /* Butterflies begin … end of the first stage, of whose four inputs the first `legs` lie inside the window. */
 INLINE void first_stage(const int16_t *pcm, complex32 *z, uint32_t begin, uint32_t end, uint32_t legs)
 {
+#if DSP
+    if (legs == 3u || legs == 4u) {
+        dsp_first_stage(pcm, z, begin, end, legs);
+        return;
+    }
+#endif
     const complex32 zero = {0, 0};
     for (uint32_t i = begin; i < end; i++) {
         const complex32 a = legs > 0u ? windowed(pcm, i) : zero;
@@ -82,6 +94,11 @@ INLINE void first_stage(const int16_t *pcm, complex32 *z, uint32_t begin, uint32
 
 INLINE const uint32_t *radix4_stage(complex32 *z, uint32_t span, const uint32_t *twiddle)
 {
+#if DSP
+    if (span <= 64u) {
+        return span == 4u ? dsp_stage_4(z, twiddle) : (span == 16u ? dsp_stage_16(z, twiddle) : dsp_stage_64(z, twiddle));
+    }
+#endif
     for (uint32_t i = 0; i < span; i++) {
         const uint32_t t1 = twiddle[0];
         const uint32_t t2 = twiddle[1];
