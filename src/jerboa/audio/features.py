@@ -118,9 +118,11 @@ def _write(place: Path, features: np.ndarray) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, features)
-        os.replace(temporary, place)
+        try:
+            with temporary.open("wb") as file:
+                np.save(file, features)
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise JerboaError(f"cannot keep the features ({error})", where=place) from None

@@ -145,7 +145,8 @@ def calibrate(spec: FrontendSpec, clips: np.ndarray, clip_limit: int = 1000) -> 
     Args:
         clips: int16[count, clip_samples]; of more than ``clip_limit``, evenly spaced ones are taken.
 
-    The range runs from the 0.05th to the 99.95th percentile of the float features.
+    The range runs from the 0.05th to the 99.95th percentile of the float features, and holds zero: an int8 zero point can
+    say no other.
     """
     clips = np.asarray(clips)
     if clips.ndim != 2 or clips.shape[0] == 0:
@@ -153,6 +154,7 @@ def calibrate(spec: FrontendSpec, clips: np.ndarray, clip_limit: int = 1000) -> 
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), clip_limit)).round().astype(int))
     values = np.concatenate([float_features(spec, clips[i]).ravel().astype(np.float32) for i in chosen])
     low, high = (float(value) for value in np.percentile(values, [0.05, 99.95]))
+    low, high = min(low, 0.0), max(high, 0.0)
     scale = float(f"{min(max((high - low) / 255, 1e-3), 50.0):.6g}")
     zero_point = min(max(round(-128 - low / scale), -128), 127)
     return dataclasses.replace(spec, scale=scale, zero_point=zero_point)
