@@ -26,7 +26,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 docs: $(STAMP)
-	$(BIN)/python -m jerboa.graph.documentation > docs/supported-operators.md.new
+	$(BIN)/python -m jerboa.documentation > docs/supported-operators.md.new
 	mv docs/supported-operators.md.new docs/supported-operators.md
 
 # Build dependencies come from constraints.txt too, which needs the build to run inside the environment.

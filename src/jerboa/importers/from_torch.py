@@ -111,12 +111,12 @@ class _Importer:
 
     def _call(self, node: torch.fx.Node) -> Any:
         target = str(getattr(node.target, "overloadpacket", node.target)).replace("aten::", "aten.")
-        handler = _HANDLERS.get(target)
+        handler = HANDLERS.get(target)
         if handler is None:
             raise JerboaError(
                 f"operator '{target}' has no integer definition",
                 where=f"node '{node.name}'",
-                allowed=", ".join(sorted(key.removeprefix("aten.") for key in _HANDLERS)),
+                allowed=", ".join(sorted(key.removeprefix("aten.") for key in HANDLERS)),
             )
         arguments = [self._value(argument) for argument in node.args]
         return handler(self, node, arguments, dict(node.kwargs))
@@ -151,6 +151,7 @@ class _Importer:
         return self._append("softmax", operator, (logits.name,), logits.shape, quantization)
 
     def quantize_activation(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """The scale and zero point of the activation; not a layer of its own."""
         value, scale, zero_point, low, high = arguments
         quantization = Quantization(_number(scale), int(_number(zero_point)))
         if (low, high) != (-128, 127):
@@ -169,6 +170,7 @@ class _Importer:
         raise JerboaError("a quantised activation is quantised again with another scale", where=f"node '{node.name}'")
 
     def quantize_weight(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Weight:
+        """The int8 weights and their scales, one per output channel."""
         weight, scale, _, axis, low, high = arguments
         if axis != 0 or low < -127 or high > 127:
             raise JerboaError(
@@ -186,6 +188,7 @@ class _Importer:
         return _Weight(integers, scales.astype(np.float64), weight.name)
 
     def convolution(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`conv2d` with one group, `depthwise_conv2d` with one group per channel and as many outputs as inputs."""
         value, weight, bias, stride, padding, dilation, groups = [*arguments, *_CONVOLUTION_DEFAULTS[len(arguments) :]]
         source = self._activation(value, node)
         self._check_weight(weight, node)
@@ -213,6 +216,7 @@ class _Importer:
         return _Pending(_layer_name(weight.name, node), (source.tensor.name,), shape, finish)
 
     def dense(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`dense`; behind a flatten its weights are reordered to (height, width, channel)."""
         value, weight, bias = [*arguments, None][:3]
         source = self._activation(value, node)
         self._check_weight(weight, node)
@@ -228,6 +232,7 @@ class _Importer:
         return _Pending(_layer_name(weight.name, node), (source.tensor.name,), (1, 1, len(values)), finish)
 
     def add(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`add` of two activations of one shape."""
         if options.get("alpha", 1) != 1:
             raise JerboaError("a sum with a factor", where=f"node '{node.name}'", allowed="a + b")
         tensors = [self._activation(value, node).tensor for value in arguments[:2]]
@@ -239,6 +244,7 @@ class _Importer:
         return _Pending(node.name, tuple(tensor.name for tensor in tensors), tensors[0].shape, finish)
 
     def mean(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`average_pool2d` over the whole map."""
         source = self._activation(arguments[0], node)
         axes = {axis % 4 for axis in arguments[1]} if len(arguments) > 1 and arguments[1] else set()
         height, width, _ = source.tensor.shape
@@ -248,12 +254,14 @@ class _Importer:
         return self._average(node, source.tensor, (height, width), (1, 1))
 
     def adaptive_average(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`average_pool2d` over the whole map; the output size is 1 × 1."""
         source = self._activation(arguments[0], node)
         if list(_pair(arguments[1])) != [1, 1]:
             raise JerboaError(f"adaptive pooling to {arguments[1]}", where=f"node '{node.name}'", allowed="1 × 1")
         return self._average(node, source.tensor, source.tensor.shape[:2], (1, 1))
 
     def average_pool(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`average_pool2d` without padding."""
         defaults: list[Any] = [None, None, [], 0, False, True, None]
         value, kernel, stride, padding, ceil, _, divisor = [*arguments, *defaults[len(arguments) :]]
         if any(_pair(padding)) or ceil or divisor is not None:
@@ -261,6 +269,7 @@ class _Importer:
         return self._average(node, self._activation(value, node).tensor, _pair(kernel), _pair(stride or kernel))
 
     def max_pool(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Activation:
+        """`max_pool2d` without dilation."""
         defaults: list[Any] = [None, None, [], 0, 1, False]
         value, kernel, stride, padding, dilation, ceil = [*arguments, *defaults[len(arguments) :]]
         if _pair(dilation) != (1, 1) or ceil:
@@ -272,6 +281,7 @@ class _Importer:
         return _Activation(self._append(node.name, operator, (source.name,), shape, source.quantization))
 
     def clip_normalize(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """`clip_normalize`, the operator that `jerboa.models.normalize` registers."""
         source = self._activation(arguments[0], node).tensor
 
         def finish(quantization: Quantization, clamp: tuple[int, int]) -> Operator:
@@ -280,6 +290,7 @@ class _Importer:
         return _Pending(node.name, (source.name,), source.shape, finish)
 
     def bounded(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> _Pending:
+        """The clamp of the layer before it; costs nothing."""
         low, high = _bounds(node, arguments, options)
         if not isinstance(arguments[0], _Pending):
             raise JerboaError("an activation function behind a quantisation", where=f"node '{node.name}'", hint="quantise after it")
@@ -287,7 +298,7 @@ class _Importer:
         return replace(pending, bounds=(max(low, pending.bounds[0]), min(high, pending.bounds[1])))
 
     def flatten(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> Any:
-        """Behind it only the order of a dense layer's weights changes, and the shape says whether it is one."""
+        """Removed; a dense layer behind it gets its weights in another order."""
         value = arguments[0]
         out = tuple(node.meta["val"].shape)
         if isinstance(value, _Pending) and value.shape[:2] == (1, 1) and math.prod(out) == value.shape[2]:
@@ -299,6 +310,7 @@ class _Importer:
         return replace(source, chw=(channels, height, width))
 
     def identity(self, node: torch.fx.Node, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Removed."""
         return arguments[0]
 
     def _average(self, node: torch.fx.Node, source: Tensor, kernel: Any, stride: tuple[int, int]) -> _Pending:
@@ -338,7 +350,7 @@ class _Constant:
 
 _NONE, _NO_SHIFT = np.zeros(0, np.int32), np.zeros(0, np.int8)
 _CONVOLUTION_DEFAULTS: list[Any] = [None, None, None, [1, 1], [0, 0], [1, 1], 1]
-_HANDLERS: dict[str, Callable[[_Importer, torch.fx.Node, list[Any], dict[str, Any]], Any]] = {
+HANDLERS: dict[str, Callable[[_Importer, torch.fx.Node, list[Any], dict[str, Any]], Any]] = {
     "aten.fake_quantize_per_tensor_affine": _Importer.quantize_activation,
     "aten.fake_quantize_per_channel_affine": _Importer.quantize_weight,
     "aten.conv2d": _Importer.convolution,

@@ -69,19 +69,23 @@ KWS_INLINE int32_t kws_requantize_high(int32_t acc, int32_t multiplier, int32_t 
     return (high + ((int32_t)1 << (shift - 33))) >> (shift - 32);
 }
 
-/* kws_clamp to the whole int8 range. */
+/* kws_clamp to the whole int8 range. GCC's __ssat is a macro around a builtin of unsigned type. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 KWS_INLINE int8_t kws_saturate(int32_t value, int32_t zero_point)
 {
     return (int8_t)__ssat(value + zero_point, 8);
 }
+#pragma GCC diagnostic pop
 
 /* target[i] = source[i] - zero for i < count. */
 KWS_INLINE void kws_widen(int16_t *target, const int8_t *source, int32_t count, int32_t zero)
 {
     const uint32_t minus = (uint32_t)(-zero & 0xFFFF) * 0x10001u;
+    const int32_t whole = count & ~3;
     int32_t i = 0;
 #pragma GCC unroll 1
-    for (; i + 4 <= count; i += 4) {
+    for (; i < whole; i += 4) {
         const uint32_t word = kws_load(source + i);
         const uint32_t even = kws_sxtab16(minus, word);
         const uint32_t odd = kws_sxtab16_ror8(minus, word);
