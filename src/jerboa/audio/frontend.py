@@ -87,7 +87,7 @@ class FrontendSpec:
     @property
     def scratch_bytes(self) -> int:
         """RAM that one frame needs while it is computed."""
-        return 4 * self.fft
+        return 4 * self.fft + (0 if tables(self).energies_fit else 8 * self.bands)
 
     @property
     def table_bytes(self) -> int:
@@ -105,7 +105,7 @@ class FrontendSpec:
         Raises:
             JerboaError: an unknown key, a wrong type or a value out of range.
         """
-        known = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        known: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         checked: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
@@ -267,5 +267,5 @@ def _logarithm(energies: np.ndarray, t: Tables) -> np.ndarray:
         exponent += np.where(held >> (exponent + bits) > 0, bits, 0)
     mantissa = np.where(exponent >= 31, held >> np.maximum(exponent - 31, 0), held << np.maximum(31 - exponent, 0))
     index, rest = mantissa >> 26 & 31, mantissa >> 10 & 0xFFFF
-    point = t.log.astype(np.int64)
-    return (exponent << LOG_BITS) + point[index] + ((point[index + 1] - point[index]) * rest >> 16)
+    point, step = (t.log & 0xFFFF).astype(np.int64), (t.log >> 16).astype(np.int64)
+    return (exponent << LOG_BITS) + point[index] + (step[index] * rest >> 16)

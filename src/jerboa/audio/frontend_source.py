@@ -42,6 +42,7 @@ def _table_header(spec: FrontendSpec, tables: Tables) -> str:
     }
     private = {
         "KWS_FRONTEND_FIRST_BIN": tables.first_bin,
+        "KWS_FRONTEND_ENERGIES": 0 if tables.energies_fit else spec.fft // 2,
         "KWS_FRONTEND_FLOOR": tables.floor,
         "KWS_FRONTEND_MULTIPLIER": tables.multiplier,
         "KWS_FRONTEND_SHIFT": tables.shift,

@@ -35,7 +35,7 @@ class Tables:
         first_bin: the first bin with a weight.
         segment_bins: uint8 or uint16[bands + 1], number of bins between neighbouring edges of the mel bands.
         rise: int16[sum(segment_bins)], Q15 rise of the band whose lower edge begins the segment.
-        log: uint16[33], log2(1 + i / 32) in Q15.
+        log: uint32[32], log2(1 + i / 32) in Q15 and, times 2^16, the step to the next one.
         floor: smallest band energy; smaller ones count as this.
         cosines: int16[coefficients, bands], empty for log-mel.
         offsets: int32[1] for log-mel, int32[coefficients] for MFCC; added before the last multiplication.
@@ -55,6 +55,12 @@ class Tables:
     offsets: np.ndarray
     multiplier: int
     shift: int
+
+    @property
+    def energies_fit(self) -> bool:
+        """Whether every band's energy can overwrite bins that were read before it is known."""
+        read = self.first_bin + np.cumsum(self.segment_bins, dtype=np.int64)[1:]
+        return bool(np.all(read > np.arange(len(read))))
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -122,6 +128,7 @@ def dct(spec: FrontendSpec) -> np.ndarray:
 def build(spec: FrontendSpec) -> Tables:
     """All tables of a front end. Raises JerboaError when a mel band holds no bin of the transform."""
     half = spec.fft // 2
+    points = np.round(np.log2(1.0 + np.arange(33) / 32) * 2**LOG_BITS).astype(np.int64)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
     first, segment_bins, rise = _mel_tables(spec)
     cosines, offsets, multiplier, shift = _output(spec)
@@ -133,7 +140,7 @@ def build(spec: FrontendSpec) -> Tables:
         first_bin=first,
         segment_bins=segment_bins,
         rise=rise,
-        log=np.round(np.log2(1.0 + np.arange(33) / 32) * 2**LOG_BITS).astype(np.uint16),
+        log=(points[:-1] + np.diff(points) * 2**16).astype(np.uint32),
         floor=round(stored_gain(spec.fft) ** 2),
         cosines=cosines,
         offsets=offsets,

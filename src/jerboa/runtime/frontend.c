@@ -17,6 +17,11 @@ typedef struct {
     int32_t re, im;
 } complex32;
 
+/* 64 bits in words: scratch is aligned to four bytes only. */
+typedef struct {
+    uint32_t low, high;
+} energy;
+
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
 #define DSP 1
 #include "kws_frontend_dsp.h"
@@ -132,6 +137,9 @@ INLINE void radix2_stage(complex32 *z, const uint32_t *twiddle)
 /* From the transform of POINTS complex numbers to bins 1 … POINTS-1 of the transform of twice as many real ones. */
 INLINE void split(complex32 *z)
 {
+#if DSP
+    dsp_split(z);
+#else
     const uint32_t *word = kws_frontend_split;
     complex32 *p = z + 1;
     complex32 *q = z + POINTS - 1u;
@@ -146,6 +154,7 @@ INLINE void split(complex32 *z)
         p++;
         q--;
     }
+#endif
 }
 
 INLINE uint32_t leading_zeros(uint32_t value)
@@ -165,11 +174,10 @@ INLINE uint32_t leading_zeros(uint32_t value)
 }
 
 /* log2 of an energy in Q15, linear between 32 points an octave. */
-INLINE int32_t log2_q15(int64_t energy)
+INLINE int32_t log2_q15(energy e)
 {
-    const int64_t held = energy < KWS_FRONTEND_FLOOR ? KWS_FRONTEND_FLOOR : energy;
-    const uint32_t high = (uint32_t)((uint64_t)held >> 32);
-    const uint32_t low = (uint32_t)((uint64_t)held & 0xffffffffu);
+    const uint32_t high = (int32_t)e.high < 0 ? 0u : e.high;
+    const uint32_t low = (int32_t)e.high < 0 || (e.high == 0 && e.low < KWS_FRONTEND_FLOOR) ? KWS_FRONTEND_FLOOR : e.low;
     uint32_t exponent;
     uint32_t mantissa;
     if (high != 0) {
@@ -181,9 +189,8 @@ INLINE int32_t log2_q15(int64_t energy)
         exponent = 31u - zeros;
         mantissa = low << zeros;
     }
-    const uint16_t *point = kws_frontend_log + (mantissa >> 26 & 31u);
-    const uint32_t step = (uint32_t)(point[1] - point[0]) * (mantissa >> 10 & 0xffffu);
-    return (int32_t)((exponent << 15) + point[0] + (step >> 16));
+    const uint32_t point = kws_frontend_log[mantissa >> 26 & 31u];
+    return add_mul_high((int32_t)((exponent << 15) + (point & 0xffffu)), (int32_t)(mantissa >> 10 & 0xffffu), point);
 }
 
 INLINE int8_t quantized(int32_t value)
@@ -192,16 +199,21 @@ INLINE int8_t quantized(int32_t value)
     return (int8_t)(q < -128 ? -128 : (q > 127 ? 127 : q));
 }
 
-/* Energies of the triangular bands: what rises in one segment is what the band before it loses. The logarithms of MFCC
- * overwrite bins that were read before. */
-INLINE void bands(const complex32 *bin, int8_t *features, int32_t *logs)
+/* Energies of the triangular bands: what rises in one segment is what the band before it loses. They overwrite bins that
+ * were read before, or lie behind all bins. */
+INLINE void band_energies(const complex32 *bin, energy *energies)
 {
     const int16_t *rise = kws_frontend_rise;
     int64_t before = 0;
     for (uint32_t segment = 0; segment <= KWS_FRONTEND_BANDS; segment++) {
+        const uint32_t bins = kws_frontend_segment_bins[segment];
         int64_t all = 0;
         int64_t risen = 0;
-        for (uint32_t left = kws_frontend_segment_bins[segment]; left != 0; left--) {
+#if DSP
+        bin = dsp_segment(bin, rise, bins, &all, &risen);
+        rise += bins;
+#else
+        for (uint32_t left = bins; left != 0; left--) {
             const int32_t re = bin->re;
             const int32_t im = bin->im;
             const uint32_t weight = (uint32_t)*rise++;
@@ -211,18 +223,15 @@ INLINE void bands(const complex32 *bin, int8_t *features, int32_t *logs)
             risen += (int64_t)re * mul_low(re, weight);
             risen += (int64_t)im * mul_low(im, weight);
         }
-        if (segment != 0) {
-            const int32_t value = log2_q15(before + all - 2 * risen);
-#if KWS_FRONTEND_MFCC
-            *logs++ = (value >> KWS_FRONTEND_LOG_SHIFT) - (32 << (15 - KWS_FRONTEND_LOG_SHIFT));
-#else
-            *features++ = quantized(value + KWS_FRONTEND_OFFSET);
 #endif
+        if (segment != 0) {
+            const uint64_t sum = (uint64_t)(before + all - 2 * risen);
+            energies->low = (uint32_t)(sum & 0xffffffffu);
+            energies->high = (uint32_t)(sum >> 32);
+            energies++;
         }
         before = 2 * risen;
     }
-    (void)features;
-    (void)logs;
 }
 
 #if KWS_FRONTEND_MFCC
@@ -254,8 +263,17 @@ void kws_frontend_frame(const int16_t *window, int8_t *features, uint32_t *scrat
     (void)twiddle;
 #endif
     split(z);
-    bands(z + KWS_FRONTEND_FIRST_BIN, features, (int32_t *)(void *)scratch);
+    energy *energies = (energy *)(void *)(z + KWS_FRONTEND_ENERGIES);
+    band_energies(z + KWS_FRONTEND_FIRST_BIN, energies);
 #if KWS_FRONTEND_MFCC
-    cepstrum((const int32_t *)(const void *)scratch, features);
+    int32_t *logs = (int32_t *)(void *)energies;
+    for (uint32_t b = 0; b < KWS_FRONTEND_BANDS; b++) {
+        logs[b] = (log2_q15(energies[b]) >> KWS_FRONTEND_LOG_SHIFT) - (32 << (15 - KWS_FRONTEND_LOG_SHIFT));
+    }
+    cepstrum(logs, features);
+#else
+    for (uint32_t b = 0; b < KWS_FRONTEND_BANDS; b++) {
+        features[b] = quantized(log2_q15(energies[b]) + KWS_FRONTEND_OFFSET);
+    }
 #endif
 }

@@ -192,10 +192,76 @@ INLINE void dsp_first_stage(const int16_t *pcm, complex32 *z, uint32_t begin, ui
     }
 }
 
+INLINE void dsp_split(complex32 *z)
+{
+    const uint32_t *word = kws_frontend_split;
+    complex32 *p = z + 1;
+    complex32 *q = z + POINTS - 1u;
+    do {
+        int32_t e0, e1, o0, o1, x, w;
+        __asm__ volatile(
+            "ldrd %[e0], %[e1], [%[p]]\n\t"
+            "ldrd %[o0], %[o1], [%[q]]\n\t"
+            "ldr %[w], [%[word]], #4\n\t"
+            "add %[x], %[e0], %[o0]\n\t"
+            "sub %[o0], %[o0], %[e0]\n\t"
+            "sub %[e0], %[e1], %[o1]\n\t"
+            "add %[e1], %[e1], %[o1]\n\t"
+            TURN("%[o1]", "%[e1]", "%[o0]", "%[w]")
+            "add %[e1], %[o1], %[x], asr #2\n\t"
+            "rsb %[x], %[o1], %[x], asr #2\n\t"
+            "add %[o1], %[o0], %[e0], asr #2\n\t"
+            "rsb %[e0], %[o0], %[e0], asr #2\n\t"
+            "strd %[e1], %[o1], [%[p]], #8\n\t"
+            "strd %[x], %[e0], [%[q]], #-8\n\t"
+            : [e0] "=&r"(e0), [e1] "=&r"(e1), [o0] "=&r"(o0), [o1] "=&r"(o1), [x] "=&r"(x), [w] "=&r"(w), [p] "+&r"(p),
+              [q] "+&r"(q), [word] "+&r"(word)
+            :
+            : "memory");
+    } while (p <= q);
+}
+
+#define BIN \
+    "ldrd %[re], %[im], [%[bin]], #8\n\t" \
+    "ldrsh %[w], [%[rise]], #2\n\t" \
+    "smlal %Q[all], %R[all], %[re], %[re]\n\t" \
+    "smulwb %[t], %[re], %[w]\n\t" \
+    "smulwb %[w], %[im], %[w]\n\t" \
+    "smlal %Q[all], %R[all], %[im], %[im]\n\t" \
+    "smlal %Q[risen], %R[risen], %[re], %[t]\n\t" \
+    "smlal %Q[risen], %R[risen], %[im], %[w]\n\t"
+
+/* The energy of `bins` bins and the part of it that rises; gives the bin after them. */
+INLINE const complex32 *dsp_segment(const complex32 *bin, const int16_t *rise, uint32_t bins, int64_t *all, int64_t *risen)
+{
+    int32_t re, im, w, t;
+    int64_t a = 0;
+    int64_t r = 0;
+    __asm__ volatile(
+        "lsrs %[bins], %[bins], #1\n\t"
+        "bcc 1f\n\t"
+        BIN
+        "1: cbz %[bins], 3f\n\t"
+        "2:\n\t"
+        BIN
+        BIN
+        "subs %[bins], %[bins], #1\n\t"
+        "bne 2b\n\t"
+        "3:\n\t"
+        : [re] "=&r"(re), [im] "=&r"(im), [w] "=&r"(w), [t] "=&r"(t), [bin] "+&r"(bin), [rise] "+&r"(rise), [bins] "+&l"(bins),
+          [all] "+&r"(a), [risen] "+&r"(r)
+        :
+        : "memory", "cc");
+    *all = a;
+    *risen = r;
+    return bin;
+}
+
 #undef TURN
 #undef COMBINE
 #undef EIGHT_AND_ONE
 #undef NEAR_STAGE
 #undef WINDOWED
+#undef BIN
 
 #endif
