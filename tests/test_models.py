@@ -8,6 +8,7 @@ from jerboa import models
 from jerboa.errors import JerboaError
 from jerboa.models.normalize import ClipNormalize
 
+torch.set_num_threads(1)
 SHAPES = {"temporal": (49, 40), "ds_cnn": (49, 10), "one_fstride4": (30, 40)}
 
 

@@ -99,17 +99,20 @@ def equalize(module: fx.GraphModule, features: Tensor) -> fx.GraphModule:
     peaks = _channel_peaks(module, features, set(pairs))
     for relu, (first, second) in pairs.items():
         peak = peaks[relu.name]
+        # A channel that the calibration clips hardly excite gets what its weights let expect.
+        reach = first.weight.flatten(1).abs().sum(1)
+        live = (peak > 0) & (reach > 0)
+        if not live.any():
+            continue
+        peak = torch.maximum(peak, 0.1 * reach * (peak[live] / reach[live]).median())
         if second.groups == 1:
             weight = second.weight.flatten(2).abs().amax(2)
             need = (weight / weight.amax(1, keepdim=True).clamp_min(1e-12)).amax(0)
             factor = (peak / need.clamp_min(1e-6)).sqrt()
         else:
             factor = peak
-        alive = peak > 1e-6 * peak.amax()
-        if not alive.any():
-            continue
-        factor = factor / factor[alive].log().mean().exp()
-        factor = torch.where(alive, factor, torch.ones_like(factor))
+        live = factor > 0
+        factor = torch.where(live, factor / factor[live].log().mean().exp(), torch.ones_like(factor))
         first.weight /= factor.reshape(-1, 1, 1, 1)
         if first.bias is not None:
             first.bias /= factor
