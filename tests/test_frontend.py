@@ -222,7 +222,7 @@ def test_no_window_overflows(fft):
             assert 2 * 32768 * half.sum() / divided < 2**31 * 0.99
 
 
-@pytest.mark.parametrize("board", ["stm32f746", "stm32l4r5"])
+@pytest.mark.parametrize("board", ["stm32f746", "stm32l4r5", "stm32g0b1"])
 @pytest.mark.parametrize("name", ["default", "paper", "mlperf", "short-window"])
 def test_emulated_core_equals_the_definition(name, board, tmp_path):
     spec, target = SPECS[name], load_target(board)
@@ -235,8 +235,8 @@ def test_emulated_core_equals_the_definition(name, board, tmp_path):
             call = core.call("frame", writes=[("pcm", window.tobytes())], reads=[("features", spec.features)])
             assert np.array_equal(np.frombuffer(call.data[0], np.int8), reference(spec, window)[0]), label
             instructions.add(call.instructions)
-    if name == "default":
-        assert max(instructions) <= 25_000
+    if (name, board) == ("default", "stm32f746"):
+        assert max(instructions) <= 20_000
         assert spec.scratch_bytes <= 2300
         assert spec.table_bytes <= 4096
 
