@@ -30,11 +30,11 @@ class Builder:
         operator = Conv2d(weights, *self._constants(outputs, taps, **extreme), stride, dilation, padding, self._clamp())
         self._append(operator)
 
-    def depthwise(self, kernel=(3, 3), stride=(1, 1), dilation=(1, 1), padding=(0, 0, 0, 0), **extreme) -> None:
+    def depthwise(self, kernel=(3, 3), stride=(1, 1), dilation=(1, 1), padding=(0, 0, 0, 0), clamp=None, **extreme) -> None:
         channels = self.last.shape[2]
         weights = self._weights((*kernel, channels))
         constants = self._constants(channels, kernel[0] * kernel[1], **extreme)
-        self._append(DepthwiseConv2d(weights, *constants, stride, dilation, padding, self._clamp()))
+        self._append(DepthwiseConv2d(weights, *constants, stride, dilation, padding, clamp or self._clamp()))
 
     def dense(self, outputs: int, **extreme) -> None:
         weights = self._weights((outputs, self.last.size))
