@@ -9,13 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := audio,speech,train,compile,emulate,wasm,dev
-RUNS ?= runs
 JOBS ?= 2
 
 .PHONY: demo test lint docs lock clean
 
 demo: $(STAMP)
-	$(BIN)/jerboa demo --out $(RUNS)/demo $(if $(WORDS),--words "$(WORDS)")
+	$(BIN)/jerboa demo $(if $(WORDS),--words "$(WORDS)")
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS)

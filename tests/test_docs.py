@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from graphs import Builder
+from pydantic.fields import FieldInfo
+from typer.main import get_command
 
+from jerboa.audio.frontend import FrontendSpec
+from jerboa.cli import app
+from jerboa.codegen.emit import generate
 from jerboa.documentation import operators_page
+from jerboa.recipe import Recipe
+from jerboa.report.results import (
+    Accuracy,
+    Agreement,
+    FlashBytes,
+    Latency,
+    LayerCost,
+    ModelFacts,
+    Provenance,
+    RamBytes,
+    Results,
+    TargetFacts,
+)
+from jerboa.targets.elf import defined_symbols
+from jerboa.targets.target import load_target
+from jerboa.targets.toolchain import objects, undefined_symbols
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,10 +116,71 @@ def test_the_guides_operator_works(tmp_path: Path) -> None:
 
 
 def _python(arguments: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    import os
-
     merged = {**os.environ, **environment}
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=merged, capture_output=True, text=True)
+
+
+def _section(page: str, title: str) -> str:
+    """The text below a heading, up to the next one."""
+    match = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", page, re.DOTALL | re.MULTILINE)
+    assert match, f"no heading '{title}'"
+    return match[1]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, tuple):
+        value = list(value)
+    return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+def test_usage_lists_every_key_of_a_recipe_with_its_default() -> None:
+    page = _text("docs/usage.md")
+    sections = {name: field.annotation for name, field in Recipe.model_fields.items() if hasattr(field.annotation, "model_fields")}
+    tables = {name: (f"[{name}]", dict(model.model_fields)) for name, model in sections.items()}
+    tables["recipe"] = ("Recipes", {name: field for name, field in Recipe.model_fields.items() if name not in sections})
+    for title, fields in tables.values():
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", _section(page, title), re.MULTILINE)
+        assert dict(rows) == {name: _default(field) for name, field in fields.items()}, title
+
+
+def test_usage_names_every_command_and_option() -> None:
+    page = _text("docs/usage.md")
+    commands = get_command(app).commands
+    assert commands
+    for name, command in commands.items():
+        section = _section(page, f"jerboa {name}")
+        options = {max(parameter.opts, key=len) for parameter in command.params if parameter.opts[0].startswith("-")}
+        assert options <= set(re.findall(r"`(--[\w-]+)", section)), name
+        assert set(re.findall(r"`(--[\w-]+)[ `]", section)) <= options, name
+
+
+def test_usage_names_every_key_of_the_results() -> None:
+    section = _section(_text("docs/usage.md"), "results.json")
+    named = set(re.findall(r"`(\w+)`", section))
+    for name, field in Results.model_fields.items():
+        assert (field.alias or name) in named
+        for model in (Latency, LayerCost, Accuracy, Agreement, ModelFacts, TargetFacts, FlashBytes, RamBytes, Provenance):
+            assert {inner.alias or key for key, inner in model.model_fields.items()} <= named, model.__name__
+
+
+@pytest.mark.parametrize("page, missing", [("README.md", set()), ("docs/usage.md", {"microphone_read", "heard"})])
+def test_the_c_example_compiles_and_needs_only_what_it_declares(page: str, missing: set[str], tmp_path: Path) -> None:
+    examples = re.findall(r"```c\n(.*?)```", _text(page), re.DOTALL)
+    assert len(examples) == 1
+    spec = FrontendSpec()
+    builder = Builder(np.random.default_rng(0), (spec.frames, spec.features, 1))
+    builder.conv(4, (9, 8), (4, 4))
+    builder.dense(3)
+    builder.softmax()
+    graph = replace(builder.graph(), frontend=spec.to_json(), labels=("yes", "unknown", "silence"))
+    sources = generate(graph, "dsp").files | {"main.c": examples[0]}
+    built = objects(sources, load_target("stm32f746"), tmp_path)
+    wanted = {name for path in built for name in undefined_symbols(path)}
+    defined = {name for path in built for name in defined_symbols(path)}
+    assert wanted - defined == missing
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
