@@ -115,7 +115,9 @@ def layer_rows(network: str, graph: Graph, results: Results) -> list[Row]:
 
 
 def network_rows(network: str, results: Results) -> list[Row]:
-    """The network without its front end, with flash and RAM of the whole image, front end included."""
+    """The layers together, with flash and RAM of the whole image, and what a clip takes beside layers and front end: copying,
+    and helpers that layers call on cores without 64-bit arithmetic.
+    """
     latency, flash, ram = results.latency, results.flash_bytes, results.ram_bytes
     assert latency is not None and flash is not None and ram is not None
     instructions = sum(layer.instructions for layer in latency.layers)
@@ -129,7 +131,15 @@ def network_rows(network: str, results: Results) -> list[Row]:
             "flash": flash.total,
             "ram": ram.total,
             "peers": PEERS["ds_cnn_whole"] if network == "ds_cnn" else [],
-        }
+        },
+        {
+            "part": network,
+            "name": "rest",
+            "macs": 0,
+            "instructions": latency.instructions - latency.frontend_cycles - instructions,
+            "per_mac": None,
+            "peers": [],
+        },
     ]
 
 
