@@ -124,7 +124,7 @@ def test_validate_names_the_layer_that_differs(run: Run, model: Path, monkeypatc
         sources = good(generated)
         bias = f"{generated.symbols['depthwise_conv2d_1']}_bias[16] = {{\n    "
         head, tail = sources["kws_network.c"].split(bias)
-        return sources | {"kws_network.c": f"{head}{bias}1000000 + {tail}"}
+        return sources | {"kws_network.c": f"{head}{bias}-1000000 + {tail}"}
 
     monkeypatch.setattr(executors, "sources_with_harness", broken)
     outcome = run("validate", model, "--inputs", 2, "--json")

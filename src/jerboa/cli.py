@@ -60,6 +60,7 @@ def train(
     target: Annotated[str | None, typer.Option("--target", "-t", help="A board of boards.toml.")] = None,
     seed: Seed = None,
     settings: Settings = None,
+    skip: Annotated[bool, typer.Option("--skip-bad-audio", help="Go on without recordings that cannot be read.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -67,7 +68,8 @@ def train(
     from jerboa.recipe import load_recipe
     from jerboa.run import execute
 
-    loaded = load_recipe(recipe, tuple(_overrides(settings, seed, target)))
+    extra = ["corpus.skip_bad_audio=true"] if skip else []
+    loaded = load_recipe(recipe, tuple([*_overrides(settings, seed, target), *extra]))
     _finish_run(execute(loaded, folder or Path("runs") / recipe.stem, _command(), log, verbose, str(recipe)), as_json)
 
 
