@@ -100,6 +100,16 @@ class TrainingRecipe(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class DistillationRecipe(_Section):
+    """A larger network that is trained first, on the same features, and then teaches the recipe's network."""
+
+    epochs: int = Field(0, ge=0, description="length of the teacher's training; 0 trains without a teacher")
+    name: str = "temporal"
+    options: dict[str, int | float | str | bool | list[int]] = {}
+    weight: float = Field(0.7, ge=0, le=1, description="share of the teacher's posteriors in the loss")
+    temperature: float = Field(2.0, gt=0)
+
+
 class QuantizationRecipe(_Section):
     """From float to int8: how ranges are found, and whether training goes on with them."""
 
@@ -128,6 +138,7 @@ class Recipe(_Section):
     frontend: FrontendRecipe = FrontendRecipe()
     model: ModelRecipe = ModelRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    distillation: DistillationRecipe = DistillationRecipe()
     quantization: QuantizationRecipe = QuantizationRecipe()
     target: TargetRecipe = TargetRecipe()
 

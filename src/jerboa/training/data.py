@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -85,6 +85,32 @@ class Dataset:
         return dequantize(values, self.validation.scale, self.validation.zero_point)
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some training clips.
+
+    Attributes:
+        features: float32 (n, 1, T, F), already mixed.
+        labels: int64 (n).
+        versions, clips: which version of which training clip each one is, int64 [n].
+        share, partner: how much of each clip is itself and which clip of the batch the rest is; None if nothing is mixed.
+    """
+
+    features: Tensor
+    labels: Tensor
+    versions: NDArray[np.int64]
+    clips: NDArray[np.int64]
+    share: Tensor | None = None
+    partner: Tensor | None = None
+
+    def mixed(self, values: Tensor) -> Tensor:
+        """One value per clip, mixed as the batch is."""
+        if self.share is None:
+            return values
+        share = self.share.reshape(-1, *[1] * (values.ndim - 1))
+        return values * share + values[self.partner] * (1 - share)
+
+
 class Batches:
     """Seeded batches of the training clips, with masks and mixtures drawn anew in every epoch."""
 
@@ -103,27 +129,23 @@ class Batches:
         """Clips in an epoch."""
         return len(self) * self.batch_size
 
-    def epoch(self, phase: str, number: int, mixup: float) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Batches of one epoch: features (n, 1, T, F), labels (n), labels of the clips mixed in (n), shares of the first (n)."""
+    def epoch(self, phase: str, number: int, mixup: float) -> Iterator[Batch]:
+        """The batches of one epoch; the same phase and number give the same batches."""
         rng = np.random.default_rng([self.seed, number, int.from_bytes(phase.encode()[:8])])
-        data, fill = self.data, self.fill
+        data = self.data
         order = rng.permutation(len(data.train_labels))[: self.clips]
-        for chosen in order.reshape(-1, self.batch_size):
-            versions = rng.integers(len(data.copies), size=len(chosen))
-            values = np.stack(
-                [spec_augment(data.copies[version][clip], rng, self.recipe, fill) for version, clip in zip(versions, chosen)]
-            )
-            x = dequantize(values, data.validation.scale, data.validation.zero_point)
-            labels = torch.from_numpy(data.train_labels[chosen])
-            share, partner = torch.ones(len(chosen)), labels
+        for clips in order.reshape(-1, self.batch_size):
+            versions = rng.integers(len(data.copies), size=len(clips))
+            values = np.stack([data.copies[version][clip] for version, clip in zip(versions, clips)])
+            values = spec_augment(values, rng, self.recipe, self.fill)
+            x = dequantize(values, data.spec.scale, data.spec.zero_point)
+            share, partner = None, None
             if mixup:
-                drawn = rng.beta(mixup, mixup, size=len(chosen))
+                drawn = rng.beta(mixup, mixup, size=len(clips))
                 share = torch.from_numpy(np.maximum(drawn, 1 - drawn).astype(np.float32))
-                other = torch.from_numpy(rng.permutation(len(chosen)))
-                partner = labels[other]
-                weight = share.reshape(-1, 1, 1, 1)
-                x = x * weight + x[other] * (1 - weight)
-            yield x, labels, partner, share
+                partner = torch.from_numpy(rng.permutation(len(clips)))
+            batch = Batch(x, torch.from_numpy(data.train_labels[clips]), versions, clips, share, partner)
+            yield replace(batch, features=batch.mixed(x))
 
 
 def dequantize(values: NDArray[np.int8], scale: float, zero_point: int) -> Tensor:
@@ -152,7 +174,7 @@ def load_data(recipe: Recipe, corpus: Corpus, cache: Path | None = None) -> Data
         if not clips:
             raise JerboaError(f"the corpus has no clips for its {split} split", where="corpus")
         pcm[split] = np.stack([corpus.pcm(clip) for clip in clips])
-        labels[split] = np.array([corpus.labels.index(clip.label) for clip in clips], np.int64)
+        labels[split] = np.array([clip.label for clip in clips], np.int64)
     spec = calibrate(frontend_of(recipe), pcm["train"])
     identity = _digest(recipe, corpus, spec)
     plain = {split: _cached(cache, f"{identity}-{split}", partial(compute_features, spec, pcm[split])) for split in pcm}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,10 +17,25 @@ from torch.nn import functional
 
 from jerboa.errors import JerboaError
 from jerboa.recipe import Recipe
-from jerboa.training.data import Batches, Features
+from jerboa.training.data import Batch, Batches, Dataset, Features
 
 Save = Callable[[dict[str, Any]], None]
 Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A teacher's posteriors at a temperature, of every version of every training clip without masks.
+
+    Attributes:
+        posteriors: float32 [versions, N, classes].
+        weight: share in the loss.
+        temperature: what teacher's and pupil's logits are divided by.
+    """
+
+    posteriors: NDArray[np.float32]
+    weight: float
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -34,9 +48,7 @@ class Phase:
         schedule: ``one-cycle`` warms up over a quarter of the steps, ``cosine`` only falls.
         ema: decay per step of the weight average that is validated and returned; 0 takes the weights themselves.
         mixup: parameter of the Beta distribution that two clips are mixed by; 0 mixes none (arXiv 1710.09412).
-        teacher: network whose softened posteriors are learnt beside the labels, or None (arXiv 1503.02531).
-        distillation: share of the teacher in the loss.
-        temperature: what teacher's and pupil's logits are divided by.
+        lesson: what a teacher says about the training clips, learnt beside the labels (arXiv 1503.02531), or None.
     """
 
     name: str
@@ -47,9 +59,7 @@ class Phase:
     schedule: str
     ema: float
     mixup: float = 0.0
-    teacher: nn.Module | None = None
-    distillation: float = 0.0
-    temperature: float = 1.0
+    lesson: Lesson | None = None
 
 
 def float_phase(recipe: Recipe) -> Phase:
@@ -67,7 +77,7 @@ def choose_device(name: str) -> torch.device:
 
 def make_deterministic() -> None:
     """The same run gives the same bytes on the same machine: thread count and algorithms fixed."""
-    torch.set_num_threads(min(os.cpu_count() or 1, 8))
+    torch.set_num_threads(min(torch.get_num_threads(), 8))
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
@@ -112,12 +122,12 @@ def fit(
         torch.manual_seed(batches.seed + 7919 * epoch)
         module.train()
         total = 0.0
-        for step, (features, targets, partners, mix) in enumerate(batches.epoch(phase.name, epoch, phase.mixup)):
+        for step, batch in enumerate(batches.epoch(phase.name, epoch, phase.mixup)):
             number = epoch * steps + step
             rate = learning_rate(phase, number, phase.epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _loss(module, phase, features.to(device), targets.to(device), partners.to(device), mix.to(device))
+            loss = _loss(module, phase, batch, device)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -187,20 +197,26 @@ def evaluate(module: nn.Module, features: Features, device: torch.device | None 
     return accuracy, functional.cross_entropy(logits.double(), labels).item()
 
 
-def _loss(module: nn.Module, phase: Phase, x: Tensor, labels: Tensor, partners: Tensor, mix: Tensor) -> Tensor:
-    """Cross-entropy with the mixed labels, and the Kullback-Leibler distance to the teacher if there is one."""
-    logits = module(x)
-    smoothing = phase.label_smoothing
-    own = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-    other = functional.cross_entropy(logits, partners, reduction="none", label_smoothing=smoothing)
-    loss = (mix * own + (1 - mix) * other).mean()
-    if phase.teacher is None:
+def _loss(module: nn.Module, phase: Phase, batch: Batch, device: torch.device) -> Tensor:
+    """Cross-entropy with the labels, and the Kullback-Leibler distance to the teacher's posteriors if there are any."""
+    logits = module(batch.features.to(device))
+    classes = logits.shape[1]
+    wanted = batch.mixed(functional.one_hot(batch.labels, classes).float()).to(device)
+    wanted = wanted * (1 - phase.label_smoothing) + phase.label_smoothing / classes
+    loss = -(wanted * functional.log_softmax(logits, 1)).sum(1).mean()
+    if phase.lesson is None:
         return loss
-    heat = phase.temperature
-    with torch.no_grad():
-        taught = functional.softmax(phase.teacher(x) / heat, 1)
+    heat, weight = phase.lesson.temperature, phase.lesson.weight
+    taught = batch.mixed(torch.from_numpy(phase.lesson.posteriors[batch.versions, batch.clips])).to(device)
     distance = functional.kl_div(functional.log_softmax(logits / heat, 1), taught, reduction="batchmean")
-    return (1 - phase.distillation) * loss + phase.distillation * heat**2 * distance
+    return (1 - weight) * loss + weight * heat**2 * distance
+
+
+def teach(teacher: nn.Module, data: Dataset, weight: float, temperature: float, device: torch.device) -> Lesson:
+    """What a teacher says about every version of every training clip."""
+    grid = (data.train_labels, data.spec.scale, data.spec.zero_point)
+    logits = np.stack([predict(teacher, Features(values, *grid), device) for values in data.copies])
+    return Lesson(functional.softmax(torch.from_numpy(logits) / temperature, -1).numpy(), weight, temperature)
 
 
 def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from jerboa import models
 from jerboa.recipe import Recipe
 from jerboa.training import checkpoint
 from jerboa.training.data import Batches, Dataset
-from jerboa.training.loop import Phase, choose_device, fit, float_phase, make_deterministic
+from jerboa.training.loop import Lesson, Phase, choose_device, fit, float_phase, make_deterministic, teach
 from jerboa.training.progress import EpochProgress
 from jerboa.training.quantize import quantize
+
+_OWN_WEIGHT = 0.7
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,16 @@ def train(recipe: Recipe, data: Dataset, run: Path, device: torch.device | None 
     batches = Batches(data, recipe.augment, recipe.training.batch_size, recipe.seed)
 
     def fresh() -> nn.Module:
-        torch.manual_seed(recipe.seed)
-        return _build(recipe, data)
+        return _build(recipe, data, recipe.model.name, recipe.model.options)
 
-    network = run_state.phase(float_phase(recipe), fresh, batches, data)
+    def large() -> nn.Module:
+        return _build(recipe, data, recipe.distillation.name, recipe.distillation.options)
+
+    lesson = None
+    if recipe.distillation.epochs:
+        teacher = run_state.phase(_teacher_phase(recipe), large, batches, data)
+        lesson = teach(teacher, data, recipe.distillation.weight, recipe.distillation.temperature, device)
+    network = run_state.phase(replace(float_phase(recipe), lesson=lesson), fresh, batches, data)
     settings = recipe.quantization
     clips = data.calibration(settings.calibration_clips, recipe.seed)
     grid = (data.validation.scale, data.validation.zero_point)
@@ -61,7 +69,8 @@ def train(recipe: Recipe, data: Dataset, run: Path, device: torch.device | None 
     def rounded() -> nn.Module:
         return quantize(network, clips, *grid, settings.calibration)
 
-    tuned = run_state.phase(_int8_phase(recipe, network), rounded, batches, data)
+    own = teach(network, data, _OWN_WEIGHT, 1.0, device) if settings.qat_epochs else None
+    tuned = run_state.phase(_int8_phase(recipe, own), rounded, batches, data)
     assert isinstance(tuned, fx.GraphModule)
     return Trained(network, tuned, run_state.history)
 
@@ -71,13 +80,17 @@ def restore(recipe: Recipe, data: Dataset, run: Path) -> Trained:
     return train(recipe, data, run, torch.device("cpu"))
 
 
-def _build(recipe: Recipe, data: Dataset) -> nn.Module:
-    spec = data.spec
-    return models.build(recipe.model.name, spec.frames, spec.features, len(data.labels), recipe.model.options)
+def _build(recipe: Recipe, data: Dataset, name: str, options: Mapping[str, Any]) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    return models.build(name, data.spec.frames, data.spec.features, len(data.labels), options)
 
 
-def _int8_phase(recipe: Recipe, network: nn.Module) -> Phase:
-    """Fine-tuning with rounding, taught by the float network so that the two stay alike (arXiv 1806.08342 without a teacher)."""
+def _teacher_phase(recipe: Recipe) -> Phase:
+    return replace(float_phase(recipe), name="teacher", epochs=recipe.distillation.epochs)
+
+
+def _int8_phase(recipe: Recipe, lesson: Lesson | None) -> Phase:
+    """Fine-tuning with rounding, taught by the float network so that the two stay alike."""
     return replace(
         float_phase(recipe),
         name="int8",
@@ -85,8 +98,7 @@ def _int8_phase(recipe: Recipe, network: nn.Module) -> Phase:
         learning_rate=recipe.quantization.qat_learning_rate,
         schedule="cosine",
         mixup=0.0,
-        teacher=network,
-        distillation=0.7,
+        lesson=lesson,
     )
 
 
@@ -108,8 +120,6 @@ class _Run:
         if phase.name in self.done:
             module.load_state_dict(self.done[phase.name])
             return module.eval()
-        if phase.teacher is not None:
-            phase.teacher.to(self.device).eval()
         resume = self.current if self.current and self.current["phase"] == phase.name else None
         first = resume["epoch"] if resume else 0
         with EpochProgress(phase.name, phase.epochs, len(batches), batches.batch_size, first) as progress:
@@ -119,8 +129,6 @@ class _Run:
                 progress.epoch(line)
 
             module = fit(module, phase, batches, data.validation, self.device, self._save, report, progress.step, resume).cpu()
-        if phase.teacher is not None:
-            phase.teacher.cpu()
         self.done[phase.name] = module.state_dict()
         self._save(None)
         return module
@@ -132,9 +140,10 @@ class _Run:
 
 
 def _fingerprint(recipe: Recipe, data: Dataset) -> str:
+    sections = (recipe.augment, recipe.model, recipe.training, recipe.distillation, recipe.quantization)
     parts = [
         data.fingerprint,
         str(recipe.seed),
-        *(section.model_dump_json() for section in (recipe.augment, recipe.model, recipe.training, recipe.quantization)),
+        *(section.model_dump_json() for section in sections),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
