@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class JerboaError(Exception):
@@ -18,9 +18,7 @@ class JerboaError(Exception):
     The command line prints the sentence and exits with 2, never with a traceback.
     """
 
-    def __init__(
-        self, what: str, *, where: object = None, allowed: str | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, where: object = None, allowed: str | None = None, hint: str | None = None) -> None:
         self.what = what
         self.where = None if where is None else str(where)
         self.allowed = allowed

@@ -28,7 +28,8 @@ def write_sources(
     """Compile once to know the sizes, then write; nothing is written when the network does not fit or a name is taken.
 
     Returns:
-        Bytes of flash (code, weights, tables, total; code is that of a whole image with start-up) and RAM (arena, state), and the files.
+        Bytes of flash (code, weights, tables, total; code is that of a whole image with start-up) and RAM (arena, state), and the
+        files.
 
     Raises:
         JerboaError: a prefix that is no C name, a folder with files of others, a board it does not fit, no compiler.

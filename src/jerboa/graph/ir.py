@@ -128,7 +128,5 @@ def verify(graph: Graph) -> Graph:
     if graph.output not in written:
         raise JerboaError(f"nothing writes the graph's output '{graph.output}'", where=graph.name)
     if graph.labels and len(graph.labels) != graph.tensors[graph.output].size:
-        raise JerboaError(
-            f"{len(graph.labels)} labels for {graph.tensors[graph.output].size} outputs", where=graph.name
-        )
+        raise JerboaError(f"{len(graph.labels)} labels for {graph.tensors[graph.output].size} outputs", where=graph.name)
     return graph

@@ -10,8 +10,7 @@ from jerboa.graph.ops.pool import AveragePool2d, MaxPool2d
 from jerboa.graph.ops.softmax import Softmax
 
 OPERATORS: dict[str, type[Operator]] = {
-    operator.name: operator
-    for operator in (Conv2d, DepthwiseConv2d, Dense, AveragePool2d, MaxPool2d, Add, Softmax, ClipNormalize)
+    operator.name: operator for operator in (Conv2d, DepthwiseConv2d, Dense, AveragePool2d, MaxPool2d, Add, Softmax, ClipNormalize)
 }
 
 __all__ = [

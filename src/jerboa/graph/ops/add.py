@@ -38,9 +38,7 @@ class Add(Operator):
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         return shapes[0]
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         total = sum(
             (array.astype(np.int32) - tensor.quantization.zero_point) * np.int32(multiplier)
             for array, tensor, multiplier in zip(arrays, inputs, self.multipliers)

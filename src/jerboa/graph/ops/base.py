@@ -30,9 +30,7 @@ class Operator:
         """The output's shape from the inputs' shapes."""
         raise NotImplementedError
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         """The integer definition."""
         raise NotImplementedError
 

@@ -50,9 +50,7 @@ class Conv2d(Operator):
         rows, columns = window_shape(shapes[0], self.kernel, self.stride, self.dilation, self.padding)
         return (rows, columns, len(self.weights))
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         zero = inputs[0].quantization.zero_point
         view = windows(arrays[0], self.kernel, self.stride, self.dilation, self.padding, zero)
         # Sums of integers below 2**53 are exact in float64, and only float matrix products are fast in NumPy.

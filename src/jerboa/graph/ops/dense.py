@@ -40,9 +40,7 @@ class Dense(Operator):
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         return (1, 1, len(self.weights))
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         flat = arrays[0].reshape(len(arrays[0]), 1, 1, -1).astype(np.float64)
         # Exact: sums of integers below 2**53.
         sums = (flat - inputs[0].quantization.zero_point) @ self.weights.T.astype(np.float64)
@@ -58,6 +56,4 @@ class Dense(Operator):
 
 def inputs_match(op: Dense, inputs: Sequence[Tensor], output: Tensor) -> bool:
     """Weights are (outputs, inputs) with as many inputs as the input tensor has values."""
-    return (
-        op.weights.ndim == 2 and op.weights.shape[1] == math.prod(inputs[0].shape) and len(op.bias) == len(op.weights)
-    )
+    return op.weights.ndim == 2 and op.weights.shape[1] == math.prod(inputs[0].shape) and len(op.bias) == len(op.weights)

@@ -51,9 +51,7 @@ class DepthwiseConv2d(Operator):
         rows, columns = window_shape(shapes[0], self.kernel, self.stride, self.dilation, self.padding)
         return (rows, columns, int(self.weights.shape[2]))
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         zero = inputs[0].quantization.zero_point
         view = windows(arrays[0], self.kernel, self.stride, self.dilation, self.padding, zero)
         accumulator = np.zeros((*view.shape[:3], view.shape[5]), np.int32) + self.bias

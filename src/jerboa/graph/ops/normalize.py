@@ -34,9 +34,7 @@ class ClipNormalize(Operator):
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         return shapes[0]
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         flat = arrays[0].reshape(len(arrays[0]), -1).astype(np.int64)
         count = flat.shape[1]
         total = flat.sum(axis=1)

@@ -33,9 +33,7 @@ class AveragePool2d(Operator):
         rows, columns = window_shape(shapes[0], self.kernel, self.stride, (1, 1), (0, 0, 0, 0))
         return (rows, columns, shapes[0][2])
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         view = windows(arrays[0], self.kernel, self.stride, (1, 1), (0, 0, 0, 0), 0)
         sums = view.astype(np.int32).sum(axis=(3, 4), dtype=np.int64)
         sums -= inputs[0].quantization.zero_point * self.kernel[0] * self.kernel[1]
@@ -59,9 +57,7 @@ class MaxPool2d(Operator):
         rows, columns = window_shape(shapes[0], self.kernel, self.stride, (1, 1), self.padding)
         return (rows, columns, shapes[0][2])
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         return windows(arrays[0], self.kernel, self.stride, (1, 1), self.padding, -128).max(axis=(3, 4))
 
     def constraints(self) -> tuple[Constraint, ...]:

@@ -33,9 +33,7 @@ class Softmax(Operator):
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         return shapes[0]
 
-    def evaluate(
-        self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor
-    ) -> NDArray[np.int8]:
+    def evaluate(self, arrays: Sequence[NDArray[np.int8]], inputs: Sequence[Tensor], output: Tensor) -> NDArray[np.int8]:
         logits = arrays[0].reshape(len(arrays[0]), -1).astype(np.int64)
         padded = np.zeros(256, np.int64)
         padded[: len(self.table)] = self.table

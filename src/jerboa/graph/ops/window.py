@@ -24,9 +24,7 @@ def window_shape(shape: tuple[int, int, int], kernel: Pair, stride: Pair, dilati
     )
 
 
-def windows(
-    array: NDArray[Any], kernel: Pair, stride: Pair, dilation: Pair, padding: Padding, fill: int
-) -> NDArray[Any]:
+def windows(array: NDArray[Any], kernel: Pair, stride: Pair, dilation: Pair, padding: Padding, fill: int) -> NDArray[Any]:
     """(clips, rows, columns, kernel height, kernel width, channels) view of (clips, height, width, channels)."""
     top, bottom, left, right = padding
     padded = np.pad(array, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
