@@ -122,8 +122,10 @@ def _network(graph: Graph, layers: list[Layer], kernels: list[Kernel], codes: li
         "uint32_t kws_arena[KWS_ARENA_BYTES / 4];",
         "",
     ]
+    declared: set[str] = set()
     for layer, kernel, code in zip(layers, kernels, codes):
-        parts += [constant.declaration for constant in code.constants]
+        parts += [constant.declaration for constant in code.constants if constant.name not in declared]
+        declared |= {constant.name for constant in code.constants}
         parts.append(_layer_function(layer, kernel, code, arena))
     calls = "\n".join(f"{layer.symbol}();" for layer in layers)
     cases = "\n".join(f"case {index}: {layer.symbol}(); break;" for index, layer in enumerate(layers))

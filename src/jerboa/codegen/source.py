@@ -86,24 +86,33 @@ class Kernel:
 
 
 def requantization_constants(layer: Layer) -> list[Constant]:
-    """Bias, multiplier and shift arrays of a layer with per-channel requantisation."""
-    operator = layer.operator
-    arrays = [("multiplier", operator.multiplier), ("shift", operator.shift)]
-    if hasattr(operator, "bias"):
-        arrays.insert(0, ("bias", operator.bias))
-    return [Constant(f"{layer.symbol}_{name}", np.asarray(values), "tables") for name, values in arrays]
+    """Bias, multiplier and shift arrays of a layer; a multiplier or shift that is uniform becomes a literal instead."""
+    constants = []
+    for name in ("bias", "multiplier", "shift"):
+        values = getattr(layer.operator, name, None)
+        if values is not None and (name == "bias" or not _uniform(values)):
+            constants.append(Constant(f"{layer.symbol}_{name}", np.asarray(values), "tables"))
+    return constants
+
+
+def _uniform(values: NDArray[Any]) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _element(layer: Layer, name: str, channel: str) -> str:
+    values = getattr(layer.operator, name)
+    return str(int(values[0])) if _uniform(values) else f"{layer.symbol}_{name}[{channel}]"
 
 
 def store(layer: Layer, accumulator: str, channel: str, dsp: bool = False) -> str:
     """C expression: the accumulator of a channel, requantised, offset and clamped, as int8_t."""
     low, high = layer.operator.clamp
     zero = layer.output.quantization.zero_point
-    name = layer.symbol
     smallest = int(layer.operator.shift.min())
     routine = "requantize_wide" if smallest < 32 else "requantize"
     if dsp and smallest >= 33:
         routine = "requantize_high"
-    scaled = f"kws_{routine}({accumulator}, {name}_multiplier[{channel}], {name}_shift[{channel}])"
+    scaled = f"kws_{routine}({accumulator}, {_element(layer, 'multiplier', channel)}, {_element(layer, 'shift', channel)})"
     return clamped(scaled, zero, (low, high), dsp)
 
 

@@ -28,8 +28,23 @@ def _emit_portable(layer: Layer) -> Code:
     return Code(body, [Constant(f"{name}_weights", op.weights, "weights"), *requantization_constants(layer)])
 
 
+def _tap(layer: Layer) -> str:
+    """Pointer to the channels of tap (iy, ix), or to zero points where it lies in the padding."""
+    height, width, channels = layer.inputs[0].shape
+    inside = f"x + (iy * {width} + ix) * {channels}"
+    if not any(layer.operator.padding):
+        return inside
+    return f"iy >= 0 && iy < {height} && ix >= 0 && ix < {width} ? {inside} : {_padding_row(layer)}"
+
+
+def _padding_row(layer: Layer) -> str:
+    """Name of the row of zero points; layers of the same width and zero point share it."""
+    zero = layer.inputs[0].quantization.zero_point
+    return f"kws_padding_{layer.output.shape[2]}_{'minus_' if zero < 0 else ''}{abs(zero)}"
+
+
 def _emit_dsp(layer: Layer) -> Code:
-    op, (height, width, channels) = layer.operator, layer.inputs[0].shape
+    op, channels = layer.operator, layer.output.shape[2]
     rows, columns, _ = layer.output.shape
     zero, name = layer.inputs[0].quantization.zero_point, layer.symbol
     kernel_height, kernel_width = op.kernel
@@ -44,18 +59,16 @@ def _emit_dsp(layer: Layer) -> Code:
         f"const int32_t iy = oy * {op.stride[0]} + ky * {op.dilation[0]} - {op.padding[0]};\n"
         f"for (int32_t kx = 0; kx < {kernel_width}; kx++) {{\n"
         f"const int32_t ix = ox * {op.stride[1]} + kx * {op.dilation[1]} - {op.padding[2]};\n"
-        f"const int inside = iy >= 0 && iy < {height} && ix >= 0 && ix < {width};\n"
-        f"tap[t++] = inside ? x + (iy * {width} + ix) * {channels} : {name}_zero;\n}}\n}}\n"
+        f"tap[t++] = {_tap(layer)};\n}}\n}}\n"
         f"for (int32_t c = 0; c < {channels}; c += 4) {{\n"
         f"int32_t acc[4] = {{{', '.join(f'{name}_bias[c + {c}]' for c in range(4))}}};\n"
         f"kws_depthwise_4(tap, c, {name}_weights, {taps}, {channels}, {zero}, acc);\n{stores}}}\n"
         f"y += {channels};\n}}\n}}\n"
     )
-    constants = [
-        Constant(f"{name}_weights", op.weights, "weights"),
-        Constant(f"{name}_zero", np.full(channels, zero, np.int8), "tables"),
-    ]
-    return Code(body, constants + requantization_constants(layer))
+    constants = [Constant(f"{name}_weights", op.weights, "weights"), *requantization_constants(layer)]
+    if any(op.padding):
+        constants.append(Constant(_padding_row(layer), np.full(channels, zero, np.int8), "tables"))
+    return Code(body, constants)
 
 
 KERNELS = (
