@@ -223,7 +223,7 @@ def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
     weights = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": phase.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=phase.learning_rate)
+    return torch.optim.AdamW(groups, lr=phase.learning_rate, fused=True)
 
 
 @torch.no_grad()
