@@ -68,8 +68,7 @@ def _spans(rng: np.random.Generator, count: int, length: int, masks: int, widest
     widths = rng.integers(0, min(widest, length) + 1, size=(count, masks, 1))
     starts = rng.integers(0, length - widths + 1)
     places = np.arange(length)
-    spans: NDArray[np.bool_] = ((places >= starts) & (places < starts + widths)).any(axis=1)
-    return spans
+    return np.logical_or.reduce((places >= starts) & (places < starts + widths), axis=1)
 
 
 def _move(pcm: NDArray[np.int16], rate: float, shift: int) -> NDArray[np.float32]:

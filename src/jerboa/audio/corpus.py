@@ -81,10 +81,10 @@ class Corpus:
         content = hashlib.sha256(repr(self.labels).encode())
         for clip in self.clips:
             content.update(f"{clip.key}\0{clip.label}\0{clip.split}\0".encode())
-            content.update(self._pcm[self._rows[clip.key]])
+            content.update(self._pcm[self._rows[clip.key]].tobytes())
         for split in SPLITS:
             for recording in self.noise[split]:
-                content.update(recording)
+                content.update(recording.tobytes())
         return content.hexdigest()[:24]
 
     @cached_property
@@ -108,7 +108,8 @@ def load_corpus(recipe: CorpusRecipe, seed: int, cache: Path | None = None) -> C
     if recipe.kind == "synthetic":
         from jerboa.audio.synth import synthesize
 
-        found, pcm, noise, skipped = *synthesize(recipe, seed, cache), []
+        found, pcm, noise = synthesize(recipe, seed, cache)
+        skipped: list[str] = []
     else:
         folder = _folder(recipe)
         layout = speech_commands if recipe.kind == "speech-commands" else plain_folder
