@@ -31,7 +31,7 @@ Compiler = Annotated[str, typer.Option("--compiler", help="'zig' or 'gcc'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Replaces the recipe's seed.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value of the recipe.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print the cost of each layer too.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")]
 DEFAULT_BOARD = "stm32f746"
 
@@ -50,7 +50,7 @@ def demo(
     from jerboa.run import demo_recipe, execute
 
     recipe, default = demo_recipe(words, tuple(_overrides(settings, seed, target)))
-    _finish_run(execute(recipe, folder or default, _command(), log, verbose), as_json)
+    _finish_run(execute(recipe, folder or default, _command(), log), as_json, verbose)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def train(
 
     extra = ["corpus.skip_bad_audio=true"] if skip else []
     loaded = load_recipe(recipe, tuple([*_overrides(settings, seed, target), *extra]))
-    _finish_run(execute(loaded, folder or Path("runs") / recipe.stem, _command(), log, verbose, str(recipe)), as_json)
+    _finish_run(execute(loaded, folder or Path("runs") / recipe.stem, _command(), log, str(recipe)), as_json, verbose)
 
 
 @app.command()
@@ -107,18 +107,18 @@ def profile(
     target: Board = DEFAULT_BOARD,
     compiler: Compiler = "zig",
     as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     """Build for a board, run on the emulated core: instructions per layer, RAM, flash, stack."""
     from jerboa import show
     from jerboa.build import compile as build
     from jerboa.report.results import to_json
+    from jerboa.report.summary import summary
 
     results = build(_load(model), target, compiler).profile()
     if as_json:
         _json(to_json(results))
     else:
-        out.print(show.profile(results))
+        out.print(show.layers(results), summary(results))
 
 
 @app.command()
@@ -198,7 +198,8 @@ def _accuracy_line(model: Path) -> str | None:
     return None if accuracy is None else f"{accuracy.best_known[1]:.2%} ({accuracy.best_known[0]}, {accuracy.clips} clips)"
 
 
-def _finish_run(folder: Path, as_json: bool) -> None:
+def _finish_run(folder: Path, as_json: bool, verbose: bool) -> None:
+    from jerboa import show
     from jerboa.report.results import load_results, to_json
     from jerboa.report.summary import summary
 
@@ -206,6 +207,8 @@ def _finish_run(folder: Path, as_json: bool) -> None:
     if as_json:
         _json(to_json(results))
     else:
+        if verbose:
+            out.print(show.layers(results))
         out.print(summary(results, folder / "report.html"))
 
 

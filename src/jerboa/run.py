@@ -39,7 +39,7 @@ def demo_recipe(words: str | None, overrides: tuple[str, ...]) -> tuple[Recipe, 
     return recipe, Path("runs") / "-".join(["demo", *listed])
 
 
-def execute(recipe: Recipe, folder: Path, command: str, log: Console, verbose: bool = False, source: str | None = None) -> Path:
+def execute(recipe: Recipe, folder: Path, command: str, log: Console, source: str | None = None) -> Path:
     """Train, quantise, generate, build, evaluate on the emulated chip, report. Resumes what an earlier call began.
 
     Returns:

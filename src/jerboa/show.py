@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from jerboa.report.results import Results
-from jerboa.report.summary import summary
 
 
 def _table(*columns: str) -> Table:
@@ -47,7 +46,7 @@ def sizes(values: dict[str, Any]) -> RenderableType:
     return Group(*(Text(line, no_wrap=False) for line in lines))
 
 
-def profile(results: Results) -> RenderableType:
+def layers(results: Results) -> RenderableType:
     table = _table("layer", "operator", "kernel", "MACs", "instructions", "per MAC", "share")
     latency = results.latency
     assert latency is not None
@@ -61,7 +60,7 @@ def profile(results: Results) -> RenderableType:
         table.add_row(
             name, operator, kernel, f"{macs:,}" if macs else "", f"{count:,}", per_mac, f"{count / latency.instructions:.1%}"
         )
-    return Group(table, summary(results))
+    return table
 
 
 def agreement(values: dict[str, Any]) -> RenderableType:

@@ -41,7 +41,7 @@ _ROOM_PROBABILITY = 0.7
 _LONGEST = 0.96
 _JITTER_SECONDS = 0.05
 # What eSpeak NG says depends a little on what it said before, so processes begin at fixed clips, not at one per core.
-_PER_PROCESS = 64
+_PER_PROCESS = 50
 
 
 @dataclass(frozen=True)

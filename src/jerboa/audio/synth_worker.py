@@ -19,6 +19,7 @@ SYNCHRONOUS = 2
 DONT_EXIT = 0x8000
 UTF8 = 1
 RATE, PITCH, RANGE = 1, 3, 4
+SRAND = ctypes.CDLL(None).srand if os.name == "posix" else ctypes.CDLL("msvcrt").srand
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -50,6 +51,9 @@ class Speaker:
             raise ValueError(f"no voice {voice}")
         for parameter, value in ((RATE, rate), (PITCH, pitch), (RANGE, pitch_range)):
             self.library.espeak_SetParameter(parameter, value, 0)
+        # Breathy voices draw from eSpeak NG's generator, seeded by the clock at start, and from the C library's.
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        SRAND(1)
         self.chunks.clear()
         encoded = text.encode()
         if self.library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, 0, 0, UTF8, None, None):

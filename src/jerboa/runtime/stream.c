@@ -52,7 +52,14 @@ kws_status kws_push(kws_state *state, const int16_t *pcm, uint32_t count, uint32
         return KWS_BAD_ARGUMENT;
     }
     while (taken < count) {
-        state->pcm[state->fill++] = pcm[taken++];
+        const uint32_t room = KWS_WINDOW - state->fill;
+        const uint32_t some = count - taken < room ? count - taken : room;
+        int16_t *target = state->pcm + state->fill;
+        for (uint32_t i = 0; i < some; i++) {
+            target[i] = pcm[taken + i];
+        }
+        taken += some;
+        state->fill += some;
         if (state->fill == KWS_WINDOW) {
             features_push(state);
             if (state->filled == KWS_FRAMES && state->since >= KWS_STRIDE_FRAMES) {
