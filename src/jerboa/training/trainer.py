@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,24 +61,18 @@ def train(recipe: Recipe, data: Dataset, run: Path, device: torch.device | None 
     lesson = None
     if recipe.distillation.epochs:
         teacher = run_state.phase(_teacher_phase(recipe), large, batches, data)
-        lesson = teach(teacher, data, recipe.distillation.weight, recipe.distillation.temperature, device)
-    network = run_state.phase(replace(float_phase(recipe), lesson=lesson), fresh, batches, data)
+        lesson = partial(teach, teacher, data, recipe.distillation.weight, recipe.distillation.temperature, device)
+    network = run_state.phase(float_phase(recipe), fresh, batches, data, lesson)
     settings = recipe.quantization
-    clips = data.calibration(settings.calibration_clips, recipe.seed)
-    grid = (data.validation.scale, data.validation.zero_point)
 
     def rounded() -> nn.Module:
-        return quantize(network, clips, *grid, settings.calibration)
+        clips = data.calibration(settings.calibration_clips, recipe.seed)
+        return quantize(network, clips, data.spec.scale, data.spec.zero_point, settings.calibration)
 
-    own = teach(network, data, _OWN_WEIGHT, 1.0, device) if settings.qat_epochs else None
-    tuned = run_state.phase(_int8_phase(recipe, own), rounded, batches, data)
+    own = partial(teach, network, data, _OWN_WEIGHT, 1.0, device) if settings.qat_epochs else None
+    tuned = run_state.phase(_int8_phase(recipe), rounded, batches, data, own)
     assert isinstance(tuned, fx.GraphModule)
     return Trained(network, tuned, run_state.history)
-
-
-def restore(recipe: Recipe, data: Dataset, run: Path) -> Trained:
-    """The networks of a finished run. Raises JerboaError if there are none or they belong to another recipe."""
-    return train(recipe, data, run, torch.device("cpu"))
 
 
 def _build(recipe: Recipe, data: Dataset, name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -89,7 +84,7 @@ def _teacher_phase(recipe: Recipe) -> Phase:
     return replace(float_phase(recipe), name="teacher", epochs=recipe.distillation.epochs)
 
 
-def _int8_phase(recipe: Recipe, lesson: Lesson | None) -> Phase:
+def _int8_phase(recipe: Recipe) -> Phase:
     """Fine-tuning with rounding, taught by the float network so that the two stay alike."""
     return replace(
         float_phase(recipe),
@@ -98,7 +93,6 @@ def _int8_phase(recipe: Recipe, lesson: Lesson | None) -> Phase:
         learning_rate=recipe.quantization.qat_learning_rate,
         schedule="cosine",
         mixup=0.0,
-        lesson=lesson,
     )
 
 
@@ -114,12 +108,21 @@ class _Run:
         self.current: dict[str, Any] | None = state.get("current")
         self.history: list[dict[str, Any]] = state.get("history", [])
 
-    def phase(self, phase: Phase, make: Callable[[], nn.Module], batches: Batches, data: Dataset) -> nn.Module:
+    def phase(
+        self,
+        phase: Phase,
+        make: Callable[[], nn.Module],
+        batches: Batches,
+        data: Dataset,
+        lesson: Callable[[], Lesson] | None = None,
+    ) -> nn.Module:
         """The network that the phase ends with, trained or read."""
         module = make()
         if phase.name in self.done:
             module.load_state_dict(self.done[phase.name])
             return module.eval()
+        if lesson is not None:
+            phase = replace(phase, lesson=lesson())
         resume = self.current if self.current and self.current["phase"] == phase.name else None
         first = resume["epoch"] if resume else 0
         with EpochProgress(phase.name, phase.epochs, len(batches), batches.batch_size, first) as progress:
