@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from jerboa.audio import noise as noises
 from jerboa.audio.clips import CLIP_SAMPLES, fit, read_audio
-from jerboa.audio.layouts import NOISE_FOLDER, Recording, noise_files, plain_folder, speech_commands
+from jerboa.audio.layouts import NOISE_FOLDER, Recording, by_hash, by_lists, noise_files, recordings
 from jerboa.audio.splits import SPLITS
 from jerboa.audio.store import Made, keep
 from jerboa.errors import JerboaError
@@ -112,8 +112,9 @@ def load_corpus(recipe: CorpusRecipe, seed: int, cache: Path | None = None) -> C
         skipped: list[str] = []
     else:
         folder = _folder(recipe)
-        layout = speech_commands if recipe.kind == "speech-commands" else plain_folder
-        found, pcm, skipped = _decoded(layout(folder, words, recipe.max_clips_per_word), recipe.skip_bad_audio, cache)
+        listed = recordings(folder, words, recipe.max_clips_per_word)
+        good, pcm, skipped = _decoded(listed, recipe.skip_bad_audio, cache)
+        found = by_lists(folder, good) if recipe.kind == "speech-commands" else by_hash(folder, good)
         noise = _noise(folder, recipe, seed, skipped)
     clips = [Clip(one.key, one.word, _label(recipe, one.word), one.speaker, one.split) for one in found]
     _check(recipe, clips)
@@ -176,17 +177,17 @@ def _decode(found: list[Recording], skip: bool) -> Made:
 
 
 def _noise(folder: Path, recipe: CorpusRecipe, seed: int, skipped: list[str]) -> noises.Parts:
-    recordings = {}
+    found = {}
     for path in noise_files(folder):
         try:
-            recordings[path.stem] = read_audio(path)
+            found[path.stem] = read_audio(path)
         except JerboaError as error:
             if not recipe.skip_bad_audio:
                 raise
             skipped.append(str(error))
-    if not recordings and recipe.kind == "speech-commands":
+    if not found and recipe.kind == "speech-commands":
         raise JerboaError(f"no background noise in {NOISE_FOLDER}", where=folder, allowed=".wav or .flac files")
-    return noises.parts(recordings or noises.coloured(seed))
+    return noises.parts(found or noises.coloured(seed))
 
 
 def _check(recipe: CorpusRecipe, clips: list[Clip]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jerboa.audio.clips import SUFFIXES
 from jerboa.audio.splits import digest, share, speaker_of, speakers_of
@@ -17,10 +17,18 @@ _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 @dataclass(frozen=True)
 class Recording:
-    """A file with what its place and name say.
+    """A file of a word; its key is ``<word>/<file name without suffix>``."""
+
+    key: str
+    word: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A recording that has its split.
 
     Attributes:
-        key: ``<word>/<file name without suffix>``.
         speaker: who spoke, or the content's hash where nothing tells.
     """
 
@@ -28,16 +36,23 @@ class Recording:
     word: str
     speaker: str
     split: str
-    path: Path
 
 
-def speech_commands(folder: Path, words: Iterable[str], limit: int | None) -> list[Recording]:
-    """Recordings of the words in the layout of Speech Commands: its two lists say what validates and what tests.
+def recordings(folder: Path, words: Iterable[str], limit: int | None) -> list[Recording]:
+    """The files ``<word>/*.wav`` and ``.flac``, at most ``limit`` of a word, chosen by the hash of their names.
 
     Raises:
-        JerboaError: no such folder or word, a word without recordings, a missing list.
+        JerboaError: no such folder or word, a word without recordings, two files of one name.
     """
-    files = _files(folder, words, limit)
+    return [Recording(f"{word}/{path.stem}", word, path) for word, paths in _files(folder, words, limit).items() for path in paths]
+
+
+def by_lists(folder: Path, found: list[Recording]) -> list[Placed]:
+    """The splits of Speech Commands: its two lists say what validates and what tests, all else trains.
+
+    Raises:
+        JerboaError: a missing list.
+    """
     listed: dict[str, str] = {}
     for split, name in _LISTS.items():
         try:
@@ -48,38 +63,30 @@ def speech_commands(folder: Path, words: Iterable[str], limit: int | None) -> li
                 where=folder,
                 hint='for a folder without lists, set corpus.kind = "folder"',
             ) from None
-        listed |= {str(Path(line).with_suffix("")): split for line in lines}
-    found = []
-    for word, paths in files.items():
-        for path in paths:
-            key = f"{word}/{path.stem}"
-            found.append(Recording(key, word, speaker_of(path.stem) or path.stem, listed.get(key, "train"), path))
-    return found
+        listed |= {str(PurePosixPath(line).with_suffix("")): split for line in lines}
+    return [Placed(one.key, one.word, speaker_of(one.path.stem) or one.path.stem, listed.get(one.key, "train")) for one in found]
 
 
-def plain_folder(folder: Path, words: Iterable[str], limit: int | None) -> list[Recording]:
-    """Recordings of ``<word>/*.wav`` or ``.flac``, about 80/10/10, by speaker where names tell speakers, else by content.
+def by_hash(folder: Path, found: list[Recording]) -> list[Placed]:
+    """Splits of about 80/10/10, by speaker where file names tell speakers, else word by word by content.
 
     Two files with equal content always share a split.
 
     Raises:
-        JerboaError: no such folder or word, a word without recordings, too few different ones for three splits.
+        JerboaError: too few different recordings for three splits.
     """
-    files = _files(folder, words, limit)
-    speakers = speakers_of({word: [path.stem for path in paths] for word, paths in files.items()})
-    if speakers is not None:
-        split_of = share(speakers.values(), str(folder))
-        return [
-            Recording(f"{word}/{path.stem}", word, speakers[path.stem], split_of[speakers[path.stem]], path)
-            for word, paths in files.items()
-            for path in paths
-        ]
-    found, split_of = [], {}
-    for word, paths in files.items():
-        contents = {path: _content(path) for path in paths}
-        split_of = share(contents.values(), str(folder / word)) | split_of
-        found += [Recording(f"{word}/{path.stem}", word, held, split_of[held], path) for path, held in contents.items()]
-    return found
+    words: dict[str, list[Recording]] = {}
+    for one in found:
+        words.setdefault(one.word, []).append(one)
+    named = speakers_of({word: [one.path.stem for one in some] for word, some in words.items()})
+    if named is not None:
+        split_of = share(named.values(), str(folder))
+        speakers = {one.key: named[one.path.stem] for one in found}
+    else:
+        split_of, speakers = {}, {one.key: _content(one.path) for one in found}
+        for word, some in words.items():
+            split_of = share((speakers[one.key] for one in some), str(folder / word)) | split_of
+    return [Placed(one.key, one.word, speakers[one.key], split_of[speakers[one.key]]) for one in found]
 
 
 def noise_files(folder: Path) -> list[Path]:

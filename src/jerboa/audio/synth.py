@@ -23,7 +23,7 @@ from rich.progress import Progress
 from jerboa.audio import noise as noises
 from jerboa.audio.augment import clip_rng
 from jerboa.audio.clips import CLIP_SAMPLES, SAMPLE_RATE, fit, resample, to_int16
-from jerboa.audio.layouts import Recording
+from jerboa.audio.layouts import Placed
 from jerboa.audio.splits import HELD_OUT, SPLITS
 from jerboa.audio.store import Made, keep
 from jerboa.audio.voices import DIALECTS, UNKNOWN_WORDS, variants_by_split
@@ -41,7 +41,7 @@ _ROOM_PROBABILITY = 0.7
 _LONGEST = 0.96
 _JITTER_SECONDS = 0.05
 # What eSpeak NG says depends a little on what it said before, so processes begin at fixed clips, not at one per core.
-_PER_PROCESS = 50
+_PER_PROCESS = 64
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def plan(recipe: CorpusRecipe, seed: int) -> list[Utterance]:
     return planned
 
 
-def synthesize(
-    recipe: CorpusRecipe, seed: int, cache: Path | None = None
-) -> tuple[list[Recording], NDArray[np.int16], noises.Parts]:
+def synthesize(recipe: CorpusRecipe, seed: int, cache: Path | None = None) -> tuple[list[Placed], NDArray[np.int16], noises.Parts]:
     """Clips of the recipe's words and of unknown ones, and noise: white, pink, brown and babble.
 
     Returns:
@@ -104,7 +102,7 @@ def synthesize(
         content.update(text.read_bytes())
     content.update(repr(planned).encode())
     pcm, _ = keep(cache, f"synthetic-{content.hexdigest()[:24]}", lambda: _speak_all(planned, seed))
-    found = [Recording(one.key, one.word, one.speaker, one.split, Path(one.key)) for one in planned]
+    found = [Placed(one.key, one.word, one.speaker, one.split) for one in planned]
     noise = noises.parts(noises.coloured(seed))
     unknown = set(unknown_words(recipe))
     for split in SPLITS:
