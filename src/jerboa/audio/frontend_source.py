@@ -40,7 +40,7 @@ def _table_header(spec: FrontendSpec, tables: Tables) -> str:
         "KWS_FRONTEND_MFCC": int(spec.kind == "mfcc"),
         "KWS_FRONTEND_SCRATCH_BYTES": spec.scratch_bytes,
     }
-    private = {
+    private: dict[str, int | str] = {
         "KWS_FRONTEND_FIRST_BIN": tables.first_bin,
         "KWS_FRONTEND_ENERGIES": 0 if tables.energies_fit else spec.fft // 2,
         "KWS_FRONTEND_FLOOR": tables.floor,
