@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jerboa.errors import JerboaError, missing_extra
+
+Sample = TypeVar("Sample", bound=np.generic)
 
 SAMPLE_RATE = 16_000
 CLIP_SAMPLES = 16_000
@@ -66,7 +68,7 @@ def to_int16(samples: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
-def fit(pcm: NDArray[np.int16], samples: int = CLIP_SAMPLES) -> NDArray[np.int16]:
+def fit(pcm: NDArray[Sample], samples: int = CLIP_SAMPLES) -> NDArray[Sample]:
     """The middle ``samples`` of a longer recording, or a shorter one with zeros on both sides."""
     missing = samples - len(pcm)
     if missing > 0:

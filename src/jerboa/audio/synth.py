@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,21 +153,17 @@ def trim(speech: NDArray[np.float64], threshold: float = 0.01) -> NDArray[np.flo
 def in_room(speech: NDArray[np.floating[Any]], rng: np.random.Generator) -> NDArray[np.int16]:
     """A clip int16[16000]: the speech about the middle, with the echo of a small room, at a level of its own."""
     wet, length, room = rng.uniform(*_ROOM_SHARE), rng.uniform(*_ROOM_SECONDS), rng.random()
+    slack = min(max(CLIP_SAMPLES - len(speech), 0) // 2, _JITTER_SECONDS * SAMPLE_RATE)
+    clip = np.roll(fit(speech), int(rng.uniform(-1, 1) * slack))
     if room < _ROOM_PROBABILITY:
         # Noise that falls by 60 dB over the room's reverberation time, after the direct sound.
         samples = int(length * SAMPLE_RATE)
         echo = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / samples)
         echo *= wet / np.sqrt((echo**2).sum())
         echo[0] = 1.0
-        size = len(speech) + samples - 1
-        fft = 1 << (size - 1).bit_length()
-        speech = np.fft.irfft(np.fft.rfft(speech, fft) * np.fft.rfft(echo, fft), fft)[:size]
-        # The tail must not push the word out of the middle.
-        speech = speech[: max(CLIP_SAMPLES, size - samples + 1)] if size > CLIP_SAMPLES else speech
-    level = 32768 * 10 ** (rng.uniform(*_PEAK_DB) / 20) / max(np.abs(speech).max(), 1e-9)
-    slack = max(CLIP_SAMPLES - len(speech), 0) // 2
-    shift = int(rng.uniform(-1, 1) * min(slack, _JITTER_SECONDS * SAMPLE_RATE))
-    return np.roll(fit(to_int16(speech * level)), shift)
+        size = 2 * CLIP_SAMPLES
+        clip = np.fft.irfft(np.fft.rfft(clip, size) * np.fft.rfft(echo, size), size)[:CLIP_SAMPLES]
+    return to_int16(clip * (32768 * 10 ** (rng.uniform(*_PEAK_DB) / 20) / np.abs(clip).max()))
 
 
 class _Voice:
@@ -209,7 +205,8 @@ def _worker() -> Iterator[_Voice]:
             yield _Voice(process)
         finally:
             assert process.stdin is not None
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:
