@@ -32,6 +32,7 @@ def noise(seconds: float = 5) -> np.ndarray:
     return np.random.default_rng(3).integers(-3000, 3000, round(seconds * 16000)).astype(np.int16)
 
 
+@settings(deadline=None)
 @given(arrays(np.int16, st.integers(1, 300)), st.integers(0, 9))
 def test_no_range_no_change(pcm: np.ndarray, copy: int) -> None:
     assert (augment(pcm, clip_rng(1, "a", copy), recipe(), []) == pcm).all()
@@ -128,6 +129,7 @@ def test_masks_differ_between_clips_and_one_clip_is_masked_alike() -> None:
     assert single.shape == (49, 40) and (single == 0).any()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 20), st.integers(0, 3))
 def test_masks_wider_than_the_features_are_no_error(frames: int, bands: int, widest: int, masks: int) -> None:
     asked = AugmentRecipe(time_masks=masks, time_mask_frames=widest, frequency_masks=masks, frequency_mask_bands=widest)

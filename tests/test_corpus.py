@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from corpora import speech_commands, tone, write
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jerboa.audio.clips import CLIP_SAMPLES, fit, read_audio
@@ -75,6 +75,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     assert abs(int(np.median(read_audio(write(tmp_path / "a.wav", samples)))) - 0.125 * 32768) <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=50))
 def test_16_bit_recordings_are_read_as_stored(tmp_path_factory: pytest.TempPathFactory, values: list[int]) -> None:
     path = tmp_path_factory.mktemp("clips") / "a.flac"
@@ -86,6 +87,7 @@ def test_full_scale_float_saturates_and_does_not_wrap(tmp_path: Path) -> None:
     assert (pcm == 32767).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_fit_keeps_the_middle_in_the_middle(length: int, samples: int) -> None:
     fitted = fit(np.arange(1, length + 1, dtype=np.int16), samples)
@@ -203,6 +205,7 @@ def test_word_and_number_are_not_read_as_speakers(tmp_path: Path) -> None:
         assert {one.split for one in found if one.word == word} == set(SPLITS)
 
 
+@settings(deadline=None)
 @given(st.sets(st.text(min_size=1), min_size=3, max_size=60))
 def test_shares_leave_no_split_empty_and_ignore_order(names: set[str]) -> None:
     split_of = share(names, "here")
