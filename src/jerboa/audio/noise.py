@@ -15,6 +15,8 @@ _SECONDS = 30
 # Power falls with frequency to this power.
 _COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 _LEVEL = 2000.0
+# Clips at a time in babble; with a dozen, single words can still be made out.
+_VOICES = 40
 
 Parts = dict[str, list[NDArray[np.int16]]]
 
@@ -42,15 +44,16 @@ def coloured(seed: int) -> dict[str, NDArray[np.int16]]:
     return made
 
 
-def babble(clips: NDArray[np.int16], seed: int, split: str, seconds: int = 8, voices: int = 12) -> NDArray[np.int16]:
-    """Many voices at once: spoken clips int16[n, 16000] laid over one another at random places."""
+def babble(clips: NDArray[np.int16], seed: int, split: str) -> NDArray[np.int16]:
+    """Half a minute of a crowd: spoken clips int16[n, 16000], made equally loud, laid over one another at random places."""
     rng = clip_rng(seed, f"noise/babble/{split}", 0)
-    total = seconds * SAMPLE_RATE
+    total = _SECONDS * SAMPLE_RATE
     mixed = np.zeros(total)
-    for clip in rng.integers(len(clips), size=voices * seconds):
+    for row in rng.integers(len(clips), size=_VOICES * _SECONDS):
+        clip = clips[row].astype(float)
         place = (rng.integers(total) + np.arange(CLIP_SAMPLES)) % total
-        mixed[place] += clips[clip] * rng.uniform(0.3, 1.0)
-    return to_int16(mixed * (_LEVEL / max(mixed.std(), 1.0)))
+        mixed[place] += clip * (rng.uniform(0.5, 1.0) / max(clip.std(), 1.0))
+    return to_int16(mixed * (_LEVEL / max(mixed.std(), 1e-9)))
 
 
 def silence(noise: list[NDArray[np.int16]], key: str, seed: int) -> NDArray[np.int16]:
