@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jerboa.audio.augment import augment, clip_rng, spec_augment
+from jerboa.audio.augment import augment, clip_rng, spec_augment, warp_bands
 from jerboa.recipe import AugmentRecipe
 
 STILL: dict[str, Any] = {"shift_ms": 0, "gain_db": 0, "noise_probability": 0, "speed": 0}
@@ -136,3 +136,13 @@ def test_masks_wider_than_the_features_are_no_error(frames: int, bands: int, wid
     features = np.ones((3, frames, bands), np.int8)
     masked = spec_augment(features, clip_rng(1, "a", 0), asked, 1)
     assert (masked == features).all()
+
+
+def test_warped_bands_are_a_stretch_of_each_clip() -> None:
+    ramp = np.broadcast_to(np.arange(0, 120, 3, dtype=np.int8), (50, 7, 40))
+    warped = warp_bands(ramp, np.random.default_rng(0), 0.2).astype(int)
+    assert (warped == warped[:, :1]).all(), "every frame of a clip is stretched alike"
+    slopes = (warped[:, 0, 30] - warped[:, 0, 5]) / 25 / 3
+    assert 0.78 < slopes.min() < 0.87 and 1.13 < slopes.max() < 1.22
+    assert np.abs(warped[:, 0] - np.clip(slopes[:, None] * ramp[:, 0], 0, 117)).max() <= 4
+    np.testing.assert_array_equal(warp_bands(ramp, np.random.default_rng(0), 0.2), warped)

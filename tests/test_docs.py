@@ -143,7 +143,7 @@ def test_usage_lists_every_key_of_a_recipe_with_its_default() -> None:
     tables["recipe"] = ("Recipes", {name: field for name, field in Recipe.model_fields.items() if name not in sections})
     for title, fields in tables.values():
         rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", _section(page, title), re.MULTILINE)
-        assert dict(rows) == {name: _default(field) for name, field in fields.items()}, title
+        assert dict(rows) == {name: _default(field) for name, field in fields.items()}, f"docs/usage.md, {title}"
 
 
 def test_usage_names_every_command_and_option() -> None:

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 def recipe(**sections):
     values = {
         "corpus": {"words": ["left", "right"]},
-        "augment": {"copies": 1},
+        "augment": {"copies": 1, "warp": 0.0},
         "model": {"name": "temporal", "options": {"channels": 8, "kernels": [5], "stem": [4, 4, 4]}},
         "training": {"epochs": 3, "batch_size": 32, "learning_rate": 1e-2, "ema": 0.9},
         "quantization": {"qat_epochs": 1, "calibration_clips": 64},

@@ -59,6 +59,7 @@ class AugmentRecipe(_Section):
     noise_probability: float = Field(0.7, ge=0, le=1)
     snr_db: tuple[float, float] = (0.0, 25.0)
     speed: float = Field(0.08, ge=0, le=0.3)
+    warp: float = Field(0.12, ge=0, le=0.4, description="stretch of the mel axis, as by another vocal tract; log-mel only")
     time_masks: int = Field(2, ge=0)
     time_mask_frames: int = Field(6, ge=0)
     frequency_masks: int = Field(2, ge=0)

@@ -51,7 +51,7 @@ def augment(
 
 
 def spec_augment(features: NDArray[np.int8], rng: np.random.Generator, recipe: AugmentRecipe, fill: int) -> NDArray[np.int8]:
-    """A copy of the features with random spans of frames and of bands masked (SpecAugment, Park et al. 2019, no warping).
+    """A copy of the features with random spans of frames and of bands masked (SpecAugment, Park et al. 2019, no time warping).
 
     Args:
         features: int8 [N, T, F], each clip with masks of its own, or one clip [T, F].
@@ -62,6 +62,23 @@ def spec_augment(features: NDArray[np.int8], rng: np.random.Generator, recipe: A
     masked = _spans(rng, count, frames, recipe.time_masks, recipe.time_mask_frames)[:, :, None]
     masked = masked | _spans(rng, count, bands, recipe.frequency_masks, recipe.frequency_mask_bands)[:, None, :]
     return np.where(masked, np.int8(fill), clips).reshape(features.shape)
+
+
+def warp_bands(features: NDArray[np.int8], rng: np.random.Generator, warp: float) -> NDArray[np.int8]:
+    """A copy of log-mel features as another vocal tract would give them (VTLP, Jaitly and Hinton, ICML 2013 workshop).
+
+    Each clip's band axis is stretched by a factor of 1 ± ``warp`` and moved by up to half a band, with linear interpolation.
+
+    Args:
+        features: int8 [N, T, F].
+    """
+    count, _, bands = features.shape
+    factor = 1 + rng.uniform(-warp, warp, (count, 1))
+    places = np.clip(np.arange(bands) * factor + rng.uniform(-0.5, 0.5, (count, 1)), 0, bands - 1.001)
+    whole = places.astype(np.intp)[:, None, :]
+    part = (places[:, None, :] - whole).astype(np.float32)
+    low, high = (np.take_along_axis(features, whole + step, axis=2).astype(np.float32) for step in (0, 1))
+    return np.rint(low + (high - low) * part).astype(np.int8)
 
 
 def _spans(rng: np.random.Generator, count: int, length: int, masks: int, widest: int) -> NDArray[np.bool_]:

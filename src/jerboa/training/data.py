@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from jerboa.audio.augment import augment, clip_rng, spec_augment
+from jerboa.audio.augment import augment, clip_rng, spec_augment, warp_bands
 from jerboa.audio.corpus import Corpus
 from jerboa.audio.features import compute_features
 from jerboa.audio.frontend import FrontendSpec, calibrate
@@ -137,6 +137,8 @@ class Batches:
         for clips in order.reshape(-1, self.batch_size):
             versions = rng.integers(len(data.copies), size=len(clips))
             values = np.stack([data.copies[version][clip] for version, clip in zip(versions, clips)])
+            if self.recipe.warp and data.spec.kind == "logmel":
+                values = warp_bands(values, rng, self.recipe.warp)
             values = spec_augment(values, rng, self.recipe, self.fill)
             x = dequantize(values, data.spec.scale, data.spec.zero_point)
             share, partner = None, None
@@ -206,7 +208,8 @@ def _augmented(recipe: Recipe, corpus: Corpus, spec: FrontendSpec, pcm: NDArray[
 
 
 def _digest(recipe: Recipe, corpus: Corpus, spec: FrontendSpec) -> str:
-    parts = [corpus.fingerprint, str(recipe.seed), recipe.augment.model_dump_json(exclude={"copies"}), *spec.c_sources().values()]
+    waveform = recipe.augment.model_dump_json(include={"shift_ms", "gain_db", "noise_probability", "snr_db", "speed"})
+    parts = [corpus.fingerprint, str(recipe.seed), waveform, *spec.c_sources().values()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 

@@ -105,7 +105,8 @@ def fit(
     Raises:
         JerboaError: the loss is no longer a number.
     """
-    module.to(device)
+    # Channels last halves the time of a step on CPUs: most of it is depthwise convolution and batch norm.
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(module)
     optimizer = _optimizer(module, phase)
     best: tuple[float, float] = (-1.0, -math.inf)
@@ -167,7 +168,8 @@ def fit(
         )
     if best_weights:
         module.load_state_dict(best_weights)
-    return module.eval()
+    # The next phase folds and quantises in plain order, as it does when it reads this one from disk.
+    return module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def learning_rate(phase: Phase, step: int, steps: int) -> float:
@@ -199,7 +201,7 @@ def evaluate(module: nn.Module, features: Features, device: torch.device | None 
 
 def _loss(module: nn.Module, phase: Phase, batch: Batch, device: torch.device) -> Tensor:
     """Cross-entropy with the labels, and the Kullback-Leibler distance to the teacher's posteriors if there are any."""
-    logits = module(batch.features.to(device))
+    logits = module(batch.features.to(device, memory_format=torch.channels_last))
     classes = logits.shape[1]
     wanted = batch.mixed(functional.one_hot(batch.labels, classes).float()).to(device)
     wanted = wanted * (1 - phase.label_smoothing) + phase.label_smoothing / classes
