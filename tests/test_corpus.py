@@ -352,7 +352,7 @@ def test_one_name_twice_is_refused(tmp_path: Path) -> None:
 def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
     folder(tmp_path / "corpus")
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(JerboaError, match="cannot keep"):
+    with pytest.raises(JerboaError, match="cannot be written"):
         load_corpus(recipe(tmp_path / "corpus"), seed=1, cache=tmp_path / "cache")
 
 

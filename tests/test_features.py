@@ -66,7 +66,7 @@ def test_damaged_cache_is_computed_anew(tmp_path, computed):
 
 def test_unwritable_cache_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(JerboaError, match="cannot keep the features"):
+    with pytest.raises(JerboaError, match="cannot be written"):
         compute_features(SPEC, clips(1), tmp_path / "file" / "folder")
 
 

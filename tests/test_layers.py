@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "cli": "errors recipe report build verbs run",
 }
 PARTS = {
+    "jerboa.files": "errors",
     "jerboa.audio.frontend": "frontend",
     "jerboa.audio.frontend_source": "frontend",
     "jerboa.audio.frontend_tables": "frontend",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from jerboa import __version__
 from jerboa.build import Build
 from jerboa.build import compile as build_for
 from jerboa.errors import JerboaError
+from jerboa.files import write_text
 from jerboa.graph import Graph
 from jerboa.graph.serialize import fingerprint
 
@@ -41,9 +41,7 @@ def write_sources(
     sizes = measured_sizes(build)
     _check_folder(folder, build.sources)
     for name, text in build.sources.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, folder / name)
+        write_text(folder / name, text)
     return sizes | {"folder": str(folder), "files": sorted(build.sources)}
 
 

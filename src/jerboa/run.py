@@ -80,7 +80,7 @@ def execute(recipe: Recipe, folder: Path, command: str, log: Console, source: st
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe into the folder, or check that it is the one there."""
-    from jerboa.report.files import write_text
+    from jerboa.files import write_text
 
     text = dump_recipe(recipe)
     place = folder / "recipe.toml"

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from jerboa.audio.frontend import FrontendSpec, c_sources
 from jerboa.errors import JerboaError
+from jerboa.files import replacing
 from jerboa.targets.compiler import compiler_version
 from jerboa.targets.hostlib import HostLibrary
 from jerboa.targets.toolchain import host_library
@@ -115,14 +116,5 @@ def _read(place: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
 
 
 def _write(place: Path, features: np.ndarray) -> None:
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                np.save(file, features)
-            os.replace(temporary, place)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise JerboaError(f"cannot keep the features ({error})", where=place) from None
+    with replacing(place) as temporary, temporary.open("wb") as file:
+        np.save(file, features)

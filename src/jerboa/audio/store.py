@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jerboa.errors import JerboaError
+from jerboa.files import replacing, write_text
 
 Made = tuple[NDArray[np.int16], dict[str, Any]]
 
@@ -36,29 +35,12 @@ def keep(cache: Path | None, name: str, make: Callable[[], Made]) -> Made:
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         pass
     pcm, description = _described(*make())
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        _replace(place, lambda temporary: _save(temporary, pcm))
-        _replace(about, lambda temporary: temporary.write_text(json.dumps(description), encoding="utf-8"))
-        return np.load(place, mmap_mode="r", allow_pickle=False), description
-    except OSError as error:
-        raise JerboaError(f"cannot keep the decoded recordings ({error.strerror or error})", where=place) from None
+    with replacing(place) as temporary, temporary.open("wb") as file:
+        np.save(file, pcm)
+    write_text(about, json.dumps(description))
+    return np.load(place, mmap_mode="r", allow_pickle=False), description
 
 
 def _described(pcm: NDArray[np.int16], description: dict[str, Any]) -> Made:
     digest = hashlib.sha256(np.ascontiguousarray(pcm).data).hexdigest()
     return pcm, {**description, "shape": list(pcm.shape), "sha256": digest}
-
-
-def _save(place: Path, pcm: NDArray[np.int16]) -> None:
-    with place.open("wb") as file:
-        np.save(file, pcm)
-
-
-def _replace(place: Path, write: Callable[[Path], object]) -> None:
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        write(temporary)
-        os.replace(temporary, place)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,13 +11,13 @@ import binascii
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jerboa.errors import JerboaError
+from jerboa.files import read_text, write_text
 from jerboa.graph.ir import Graph, Node, Quantization, Tensor, verify
 from jerboa.graph.ops import OPERATORS
 
@@ -89,18 +89,12 @@ def from_json(text: str, where: str = "graph.json") -> Graph:
 
 
 def save(graph: Graph, path: Path) -> None:
-    """Write atomically."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(to_json(graph), encoding="utf-8")
-    os.replace(partial, path)
+    """Write in one step. Raises JerboaError if the disk refuses."""
+    write_text(path, to_json(graph))
 
 
 def load(path: Path) -> Graph:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise JerboaError(f"cannot read the graph ({error})", where=path) from None
-    return from_json(text, str(path))
+    return from_json(read_text(path), str(path))
 
 
 def fingerprint(graph: Graph) -> str:

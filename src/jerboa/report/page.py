@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from jerboa.errors import JerboaError
-from jerboa.report.files import write_text
+from jerboa.files import write_text
 from jerboa.report.pictures import heat_png, waveform
 from jerboa.report.plots import Interval, Series, fullest_step, interval_plot, line_chart, memory_map
 from jerboa.report.results import Accuracy, Example, Results, wilson

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jerboa.errors import JerboaError
-from jerboa.report.files import read_text, write_text
+from jerboa.files import read_text, write_text
 
 SCHEMA = 1
 ONE_CYCLE = "one cycle per instruction"

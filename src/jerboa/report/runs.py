@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jerboa.errors import JerboaError
-from jerboa.report.files import read_text
+from jerboa.files import read_text
 from jerboa.report.results import Example, Results, load_examples, load_results
 
 _MARKS = ("results.json", "recipe.toml", "metrics.jsonl", "examples.json")

@@ -32,27 +32,12 @@ KWS_INLINE int8_t kws_clamp(int32_t value, int32_t zero_point, int32_t low, int3
     return (int8_t)(q < low ? low : (q > high ? high : q));
 }
 
-/* floor(numerator / denominator) for quotients below 512, by subtraction: Armv6-M has no divider. */
-KWS_INLINE uint32_t kws_quotient_9(uint32_t numerator, uint32_t denominator)
+/* floor(numerator / denominator) for quotients below 2^bits, by subtraction: Armv6-M has no divider. */
+KWS_INLINE uint32_t kws_quotient(uint32_t numerator, uint32_t denominator, int32_t bits)
 {
     uint32_t quotient = 0;
     uint64_t rest = numerator;
-    for (int32_t bit = 8; bit >= 0; bit--) {
-        const uint64_t part = (uint64_t)denominator << bit;
-        if (rest >= part) {
-            rest -= part;
-            quotient |= 1u << bit;
-        }
-    }
-    return quotient;
-}
-
-/* floor(numerator / denominator) for any two words. */
-KWS_INLINE uint32_t kws_quotient(uint32_t numerator, uint32_t denominator)
-{
-    uint32_t quotient = 0;
-    uint64_t rest = numerator;
-    for (int32_t bit = 31; bit >= 0; bit--) {
+    for (int32_t bit = bits - 1; bit >= 0; bit--) {
         const uint64_t part = (uint64_t)denominator << bit;
         if (rest >= part) {
             rest -= part;

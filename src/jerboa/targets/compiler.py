@@ -17,6 +17,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from jerboa.errors import JerboaError, did_you_mean, missing_extra
+from jerboa.files import replacing
 
 COMPILERS = ("zig", "gcc")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -110,16 +111,8 @@ def compile_all(command: Sequence[str], sources: dict[str, str], folder: Path) -
 
 def publish(built: Path, out: Path) -> Path:
     """Move a built file to its place in one step, so that nobody sees half of it."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = out.with_name(f".{out.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        try:
-            shutil.copy(built, temporary)
-            os.replace(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise JerboaError(f"cannot write it ({error})", where=out) from None
+    with replacing(out) as temporary:
+        shutil.copy(built, temporary)
     return out
 
 

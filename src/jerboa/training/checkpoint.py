@@ -11,40 +11,26 @@ from typing import Any
 import torch
 
 from jerboa.errors import JerboaError
+from jerboa.files import replacing
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step.
-
-    Raises:
-        JerboaError: the disk is full or the folder cannot be written; the old file is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise JerboaError(
-            f"cannot be written ({error.strerror or error})",
-            where=path,
-            hint="make room or choose another folder; the same command then goes on after the last finished epoch",
-        ) from None
+def _write(path: Path, content: bytes) -> None:
+    hint = "make room or choose another folder; the same command then goes on after the last finished epoch"
+    with replacing(path, hint) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def save(run: Path, state: dict[str, Any], history: list[dict[str, Any]]) -> None:
     """Write ``checkpoint.pt`` and ``metrics.jsonl`` (one line per finished epoch)."""
     buffer = io.BytesIO()
     torch.save({**state, "history": history}, buffer)
-    write_atomic(run / CHECKPOINT, buffer.getvalue())
-    write_atomic(run / METRICS, "".join(json.dumps(line) + "\n" for line in history).encode())
+    _write(run / CHECKPOINT, buffer.getvalue())
+    _write(run / METRICS, "".join(json.dumps(line) + "\n" for line in history).encode())
 
 
 def load(run: Path, fingerprint: str | None = None) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from jerboa.audio.corpus import Corpus
 from jerboa.audio.features import compute_features
 from jerboa.audio.frontend import FrontendSpec, calibrate
 from jerboa.errors import JerboaError
+from jerboa.files import replacing
 from jerboa.models import architecture
 from jerboa.recipe import AugmentRecipe, Recipe
 
@@ -231,13 +232,6 @@ def _cached(cache: Path | None, name: str, make: Make) -> NDArray[np.int8]:
     except (OSError, ValueError, EOFError):
         pass
     values: NDArray[np.int8] = make()
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, values)
-        os.replace(temporary, place)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise JerboaError(f"cannot keep the features ({error.strerror or error})", where=place) from None
+    with replacing(place) as temporary, temporary.open("wb") as file:
+        np.save(file, values)
     return values

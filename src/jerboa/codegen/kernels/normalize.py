@@ -13,7 +13,7 @@ def _emit(layer: Layer) -> Code:
         f"const uint64_t variance = (uint64_t)squares * {size}u - (uint64_t)((int64_t)sum * sum);\n"
         "uint32_t deviation = kws_square_root(variance);\n"
         "if (deviation == 0u) { deviation = 1u; }\n"
-        f"const int64_t reciprocal = (int64_t)kws_quotient({layer.operator.gain << 16}u, deviation);\n"
+        f"const int64_t reciprocal = (int64_t)kws_quotient({layer.operator.gain << 16}u, deviation, 32);\n"
         f"for (int32_t i = 0; i < {size}; i++) {{\n"
         f"const int64_t scaled = ((int64_t)({size} * (int32_t)x[i] - sum) * reciprocal + 8388608) >> 24;\n"
         f"const int64_t value = scaled + ({zero});\n"

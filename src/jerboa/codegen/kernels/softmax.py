@@ -12,7 +12,7 @@ def _emit(layer: Layer) -> Code:
         f"int32_t top = x[0];\nfor (int32_t i = 1; i < {size}; i++) {{ if (x[i] > top) {{ top = x[i]; }} }}\n"
         f"uint32_t total = 0;\nfor (int32_t i = 0; i < {size}; i++) {{ total += {term}; }}\n"
         f"for (int32_t i = 0; i < {size}; i++) {{\n"
-        f"const uint32_t share = kws_quotient_9({term} * 256u + total / 2u, total);\n"
+        f"const uint32_t share = kws_quotient({term} * 256u + total / 2u, total, 9);\n"
         f"y[i] = (int8_t)((int32_t)(share > 255u ? 255u : share) - 128);\n}}\n"
     )
     return Code(body, [Constant(f"{name}_table", layer.operator.table, "tables")])
