@@ -27,18 +27,18 @@ class Builder:
     def conv(self, outputs: int, kernel=(1, 1), stride=(1, 1), dilation=(1, 1), padding=(0, 0, 0, 0), **extreme) -> None:
         taps = kernel[0] * kernel[1] * self.last.shape[2]
         weights = self._weights((outputs, *kernel, self.last.shape[2]))
-        operator = Conv2d(weights, *self._constants(outputs, taps, **extreme), stride, dilation, padding, self._clamp())
+        operator = Conv2d(weights, *self._constants(outputs, taps, **extreme), stride, dilation, padding, clamp=self._clamp())
         self._append(operator)
 
     def depthwise(self, kernel=(3, 3), stride=(1, 1), dilation=(1, 1), padding=(0, 0, 0, 0), clamp=None, **extreme) -> None:
         channels = self.last.shape[2]
         weights = self._weights((*kernel, channels))
         constants = self._constants(channels, kernel[0] * kernel[1], **extreme)
-        self._append(DepthwiseConv2d(weights, *constants, stride, dilation, padding, clamp or self._clamp()))
+        self._append(DepthwiseConv2d(weights, *constants, stride, dilation, padding, clamp=clamp or self._clamp()))
 
     def dense(self, outputs: int, **extreme) -> None:
         weights = self._weights((outputs, self.last.size))
-        self._append(Dense(weights, *self._constants(outputs, self.last.size, **extreme), self._clamp()))
+        self._append(Dense(weights, *self._constants(outputs, self.last.size, **extreme), clamp=self._clamp()))
 
     def average_pool(self, kernel, stride) -> None:
         multiplier, shift = quantize_multipliers(np.array([self.rng.uniform(0.3, 2.5) / (kernel[0] * kernel[1])]))

@@ -76,7 +76,7 @@ def test_convolutions_equal_the_naive_loops(case: tuple, seed: int, zero_in: int
     bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
     multiplier, shift = quantize_multipliers(rng.uniform(1e-5, 1e-2, outputs))
     clamp = tuple(sorted(int(v) for v in rng.integers(-128, 128, 2)))
-    operator = (DepthwiseConv2d if depthwise else Conv2d)(weights, bias, multiplier, shift, stride, dilation, padding, clamp)
+    operator = (DepthwiseConv2d if depthwise else Conv2d)(weights, bias, multiplier, shift, stride, dilation, padding, clamp=clamp)
     source = _tensor("x", shape, zero_in)
     target = _tensor("y", operator.infer([shape]), zero_out)
     x = rng.integers(-128, 128, (2, *shape), dtype=np.int8)

@@ -210,7 +210,7 @@ class _Importer:
         def finish(quantization: Quantization, clamp: tuple[int, int]) -> Operator:
             multiplier, shift = multiplier_of(quantization)
             contiguous = np.ascontiguousarray(values)
-            return operator_type(contiguous, bias_values, multiplier, shift, stride, dilation, pads, clamp)
+            return operator_type(contiguous, bias_values, multiplier, shift, stride, dilation, pads, clamp=clamp)
 
         shape = operator_type(values, bias_values, _NONE, _NO_SHIFT, stride, dilation, pads).infer([source.tensor.shape])
         return _Pending(_layer_name(weight.name, node), (source.tensor.name,), shape, finish)
@@ -227,7 +227,7 @@ class _Importer:
 
         def finish(quantization: Quantization, clamp: tuple[int, int]) -> Operator:
             multiplier, shift = multiplier_of(quantization)
-            return Dense(np.ascontiguousarray(values), bias_values, multiplier, shift, clamp)
+            return Dense(np.ascontiguousarray(values), bias_values, multiplier, shift, clamp=clamp)
 
         return _Pending(_layer_name(weight.name, node), (source.tensor.name,), (1, 1, len(values)), finish)
 
