@@ -57,7 +57,7 @@ def dataset(count):
     sets = [Features(*patterns(count, seed), spec.scale, spec.zero_point) for count, seed in ((count, 1), (96, 2), (96, 3))]
     labels = ("left", "right", "unknown", "silence")
     copies = (sets[0].values, np.roll(sets[0].values, 2, axis=1))
-    return Dataset(spec, labels, copies, sets[0].labels, sets[0].labels, sets[1], sets[2], "patterns")
+    return Dataset(spec, labels, copies, sets[0].labels, sets[1], sets[2], "patterns")
 
 
 class Killed(Exception):
@@ -259,7 +259,6 @@ def test_the_rate_starts_as_stated_and_ends_near_zero(schedule):
 @dataclass
 class _Clip:
     key: str
-    word: str
     label: int
     seed: int
 
@@ -274,7 +273,7 @@ class _Corpus:
     splits: dict = field(default_factory=lambda: {"train": 12, "validation": 4, "test": 4})
 
     def split(self, name):
-        return [_Clip(f"{name}/{i}", f"word{i % 6}", i % 4, i) for i in range(self.splits[name])]
+        return [_Clip(f"{name}/{i}", i % 4, i) for i in range(self.splits[name])]
 
     def pcm(self, clip):
         t = np.arange(16000) / 16000
@@ -310,20 +309,3 @@ def test_the_recipe_overrides_single_values_of_the_networks_front_end():
 def test_a_split_without_clips_is_refused():
     with pytest.raises(JerboaError, match="test split"):
         load_data(recipe(), _Corpus(splits={"train": 8, "validation": 4, "test": 0}), None)
-
-
-def test_the_word_head_is_trained_beside_and_dropped(tmp_path):
-    from torch import nn
-
-    from jerboa.training.words import WordHead
-
-    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-    head = WordHead(network, 7)
-    network(torch.ones(4, 6))
-    assert head.logits().shape == (4, 7)
-    head.logits().sum().backward()
-    assert network[1].weight.grad is not None and network[3].weight.grad is None
-    head.detach()
-    assert len(network[3]._forward_pre_hooks) == 0
-    with pytest.raises(JerboaError, match="word_loss"):
-        WordHead(nn.Conv2d(1, 1, 1), 3)

@@ -98,7 +98,6 @@ class TrainingRecipe(_Section):
     schedule: Literal["one-cycle", "cosine"] = "one-cycle"
     ema: float = Field(0.998, ge=0, lt=1)
     mixup: float = Field(0.0, ge=0, le=1)
-    word_loss: float = Field(0.5, ge=0, le=2, description="weight of a second loss that tells the unknown words apart")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

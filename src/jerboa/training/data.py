@@ -61,7 +61,6 @@ class Dataset:
         labels: class names in class order.
         copies: augmented versions of the training clips, each int8 [N, T, F] in the same order; the first is as recorded.
         train_labels: int64 [N].
-        train_words: int64 [N], which word each clip says; unlike the labels it tells the unknown words apart.
         fingerprint: of the corpus, the front end and the augmentation.
     """
 
@@ -69,7 +68,6 @@ class Dataset:
     labels: tuple[str, ...]
     copies: tuple[NDArray[np.int8], ...]
     train_labels: NDArray[np.int64]
-    train_words: NDArray[np.int64]
     validation: Features
     test: Features
     fingerprint: str
@@ -94,14 +92,13 @@ class Batch:
 
     Attributes:
         features: float32 (n, 1, T, F), already mixed.
-        labels, words: int64 (n).
+        labels: int64 (n).
         versions, clips: which version of which training clip each one is, int64 [n].
         share, partner: how much of each clip is itself and which clip of the batch the rest is; None if nothing is mixed.
     """
 
     features: Tensor
     labels: Tensor
-    words: Tensor
     versions: NDArray[np.int64]
     clips: NDArray[np.int64]
     share: Tensor | None = None
@@ -150,8 +147,7 @@ class Batches:
                 drawn = rng.beta(mixup, mixup, size=len(clips))
                 share = torch.from_numpy(np.maximum(drawn, 1 - drawn).astype(np.float32))
                 partner = torch.from_numpy(rng.permutation(len(clips)))
-            labels, words = (torch.from_numpy(answer[clips]) for answer in (data.train_labels, data.train_words))
-            batch = Batch(x, labels, words, versions, clips, share, partner)
+            batch = Batch(x, torch.from_numpy(data.train_labels[clips]), versions, clips, share, partner)
             yield replace(batch, features=batch.mixed(x))
 
 
@@ -196,10 +192,7 @@ def load_data(recipe: Recipe, corpus: Corpus, cache: Path | None = None) -> Data
             copies.append(_cached(cache, f"{identity}-augmented-{copy}", make))
             progress.advance(task)
     sets = {split: Features(plain[split], labels[split], spec.scale, spec.zero_point) for split in pcm}
-    said = [clip.word for clip in corpus.split("train")]
-    numbers = {word: number for number, word in enumerate(sorted(set(said)))}
-    words = np.array([numbers[word] for word in said], np.int64)
-    return Dataset(spec, tuple(corpus.labels), tuple(copies), labels["train"], words, sets["validation"], sets["test"], identity)
+    return Dataset(spec, tuple(corpus.labels), tuple(copies), labels["train"], sets["validation"], sets["test"], identity)
 
 
 def _augmented(recipe: Recipe, corpus: Corpus, spec: FrontendSpec, pcm: NDArray[np.int16], keys: list[str], copy: int) -> Make:

@@ -18,7 +18,6 @@ from torch.nn import functional
 from jerboa.errors import JerboaError
 from jerboa.recipe import Recipe
 from jerboa.training.data import Batch, Batches, Dataset, Features
-from jerboa.training.words import WordHead
 
 Save = Callable[[dict[str, Any]], None]
 Report = Callable[[dict[str, Any]], None]
@@ -49,7 +48,6 @@ class Phase:
         schedule: ``one-cycle`` warms up over a quarter of the steps, ``cosine`` only falls.
         ema: decay per step of the weight average that is validated and returned; 0 takes the weights themselves.
         mixup: parameter of the Beta distribution that two clips are mixed by; 0 mixes none (arXiv 1710.09412).
-        word_loss: weight of a second loss over the words themselves, unknown words told apart; 0 for none.
         lesson: what a teacher says about the training clips, learnt beside the labels (arXiv 1503.02531), or None.
     """
 
@@ -61,14 +59,13 @@ class Phase:
     schedule: str
     ema: float
     mixup: float = 0.0
-    word_loss: float = 0.0
     lesson: Lesson | None = None
 
 
 def float_phase(recipe: Recipe) -> Phase:
     """The recipe's ``[training]`` as a phase."""
     t = recipe.training
-    return Phase("float", t.epochs, t.learning_rate, t.weight_decay, t.label_smoothing, t.schedule, t.ema, t.mixup, t.word_loss)
+    return Phase("float", t.epochs, t.learning_rate, t.weight_decay, t.label_smoothing, t.schedule, t.ema, t.mixup)
 
 
 def choose_device(name: str) -> torch.device:
@@ -111,8 +108,7 @@ def fit(
     # Channels last halves the time of a step on CPUs: most of it is depthwise convolution and batch norm.
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(module)
-    head = WordHead(module, int(batches.data.train_words.max()) + 1).to(device) if phase.word_loss else None
-    optimizer = _optimizer(nn.ModuleList([module, *([head] if head else [])]), phase)
+    optimizer = _optimizer(module, phase)
     best: tuple[float, float] = (-1.0, -math.inf)
     best_weights: dict[str, Tensor] = {}
     first = 0
@@ -120,8 +116,6 @@ def fit(
         module.load_state_dict(resume["module"])
         average.load_state_dict(resume["average"])
         optimizer.load_state_dict(resume["optimizer"])
-        if head:
-            head.load_state_dict(resume["head"])
         best, best_weights, first = tuple(resume["best"]), resume["best_weights"], resume["epoch"]
     steps = len(batches)
     for epoch in range(first, phase.epochs):
@@ -134,7 +128,7 @@ def fit(
             rate = learning_rate(phase, number, phase.epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _loss(module, head, phase, batch, device)
+            loss = _loss(module, phase, batch, device)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -167,14 +161,11 @@ def fit(
                 "epoch": epoch + 1,
                 "module": module.state_dict(),
                 "average": average.state_dict(),
-                "head": head.state_dict() if head else {},
                 "optimizer": optimizer.state_dict(),
                 "best": list(best),
                 "best_weights": best_weights,
             }
         )
-    if head:
-        head.detach()
     if best_weights:
         module.load_state_dict(best_weights)
     # The next phase folds and quantises in plain order, as it does when it reads this one from disk.
@@ -208,26 +199,19 @@ def evaluate(module: nn.Module, features: Features, device: torch.device | None 
     return accuracy, functional.cross_entropy(logits.double(), labels).item()
 
 
-def _loss(module: nn.Module, head: WordHead | None, phase: Phase, batch: Batch, device: torch.device) -> Tensor:
-    """Cross-entropy with the labels and the words, and the divergence from the teacher's posteriors if there are any."""
+def _loss(module: nn.Module, phase: Phase, batch: Batch, device: torch.device) -> Tensor:
+    """Cross-entropy with the labels, and the Kullback-Leibler distance to the teacher's posteriors if there are any."""
     logits = module(batch.features.to(device, memory_format=torch.channels_last))
-    loss = _cross_entropy(logits, batch, batch.labels, phase.label_smoothing)
-    if head is not None:
-        loss = loss + phase.word_loss * _cross_entropy(head.logits(), batch, batch.words, phase.label_smoothing)
+    classes = logits.shape[1]
+    wanted = batch.mixed(functional.one_hot(batch.labels, classes).float()).to(device)
+    wanted = wanted * (1 - phase.label_smoothing) + phase.label_smoothing / classes
+    loss = -(wanted * functional.log_softmax(logits, 1)).sum(1).mean()
     if phase.lesson is None:
         return loss
     heat, weight = phase.lesson.temperature, phase.lesson.weight
     taught = batch.mixed(torch.from_numpy(phase.lesson.posteriors[batch.versions, batch.clips])).to(device)
     distance = functional.kl_div(functional.log_softmax(logits / heat, 1), taught, reduction="batchmean")
     return (1 - weight) * loss + weight * heat**2 * distance
-
-
-def _cross_entropy(logits: Tensor, batch: Batch, answers: Tensor, smoothing: float) -> Tensor:
-    """Mean over the batch, with smoothed and, where clips are mixed, mixed answers."""
-    classes = logits.shape[1]
-    wanted = batch.mixed(functional.one_hot(answers, classes).float()).to(logits.device)
-    wanted = wanted * (1 - smoothing) + smoothing / classes
-    return -(wanted * functional.log_softmax(logits, 1)).sum(1).mean()
 
 
 def teach(teacher: nn.Module, data: Dataset, weight: float, temperature: float, device: torch.device) -> Lesson:

@@ -93,7 +93,6 @@ def _int8_phase(recipe: Recipe) -> Phase:
         learning_rate=recipe.quantization.qat_learning_rate,
         schedule="cosine",
         mixup=0.0,
-        word_loss=0.0,
     )
 
 
