@@ -1,4 +1,4 @@
-"""The typed int8 graph: tensors, operators with their integer definition, passes and the memory plan."""
+"""The typed int8 graph: tensors, operators with their integer definition, and the memory plan."""
 
 from jerboa.graph.ir import Graph, Node, Quantization, Tensor
 
