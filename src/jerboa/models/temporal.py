@@ -63,7 +63,7 @@ class Temporal(nn.Module):
         frames: int,
         features: int,
         classes: int,
-        stem: Sequence[int] = (16, 24, 32),
+        stem: Sequence[int] = (24, 24, 32),
         channels: int = 64,
         kernels: Sequence[int] = (9, 9, 11, 13, 15),
     ) -> None:
