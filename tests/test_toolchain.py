@@ -221,7 +221,7 @@ def test_files_that_cannot_be_loaded(tmp_path):
 
 def test_an_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(JerboaError, match=r"file/sum\.so: cannot write"):
+    with pytest.raises(JerboaError, match=r"file/sum\.so: cannot be written"):
         host_library({"sum.c": SUM}, tmp_path / "file" / "sum.so")
 
 
