@@ -347,10 +347,13 @@ def test_the_package_never_loads_unicorn(images):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(images, how):
     image = images["stm32f746"]
+    # A shell that runs the tests in the background makes its children ignore SIGINT.
     program = f"""
+import signal
 from pathlib import Path
 from jerboa.targets.emulator import Emulator
 from jerboa.targets.target import load_target
+signal.signal(signal.SIGINT, signal.default_int_handler)
 core = Emulator(Path({str(image.elf)!r}), load_target("stm32f746"))
 print(core._process.pid, flush=True)
 core.call("forever", limit=10**15)
