@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jerboa.audio.frontend import FrontendSpec
-from jerboa.codegen.emit import Generated, rename
+from jerboa.codegen.emit import Generated
 from jerboa.errors import JerboaError
-from jerboa.runtime import runtime_source
+from jerboa.runtime import rename, runtime_source
 from jerboa.targets.emulator import Emulator
 from jerboa.targets.hostlib import HostLibrary
 from jerboa.targets.target import Target

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jerboa.audio.frontend_tables import CEPSTRUM_LOG_BITS, Tables, has_radix2
-from jerboa.runtime import runtime_source
+from jerboa.runtime import rename, runtime_source
 
 if TYPE_CHECKING:
     from jerboa.audio.frontend import FrontendSpec
@@ -21,11 +21,7 @@ def c_sources(spec: FrontendSpec, tables: Tables, prefix: str = "kws_") -> dict[
         "kws_frontend_dsp.h": runtime_source("frontend_dsp.h"),
         "kws_frontend.c": runtime_source("frontend.c"),
     }
-
-    def rename(text: str) -> str:
-        return text.replace("kws_", prefix).replace("KWS_", prefix.upper())
-
-    return {rename(name): rename(text) for name, text in texts.items()}
+    return {rename(name, prefix): rename(text, prefix) for name, text in texts.items()}
 
 
 def _table_header(spec: FrontendSpec, tables: Tables) -> str:

@@ -16,7 +16,7 @@ from jerboa.codegen.kernels import choose
 from jerboa.codegen.source import Code, Kernel, Layer, Variant
 from jerboa.graph.ir import Graph, verify
 from jerboa.graph.memory import Plan, plan
-from jerboa.runtime import runtime_source
+from jerboa.runtime import rename, runtime_source
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,6 @@ def generate(
         table_bytes=tables,
         constants={rename(name, prefix): size for name, size in sizes.items()},
     )
-
-
-def rename(text: str, prefix: str) -> str:
-    """The same text with every name under another prefix than ``kws_``."""
-    stem = prefix.removesuffix("_")
-    text = text.replace("kws.h", f"{stem}.h")
-    return text.replace("kws_", prefix).replace("KWS_", prefix.upper())
 
 
 def _identifier(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from jerboa.errors import JerboaError
@@ -83,9 +83,6 @@ class Graph:
     def weight_bytes(self) -> int:
         """Bytes of the int8 weights alone (biases and requantisation constants are counted as tables)."""
         return sum(array.nbytes for node in self for name, array in node.operator.arrays().items() if name == "weights")
-
-    def with_labels(self, labels: tuple[str, ...]) -> Graph:
-        return replace(self, labels=labels)
 
 
 def verify(graph: Graph) -> Graph:
